@@ -1,0 +1,197 @@
+"""The small ports through which the world comes in: clock, randomness, disk, workers, watcher.
+
+Nothing else in the product reads a clock, draws a random number, starts a thread or opens a file, so that the whole runtime
+can be run by a seed (`ashore_stores.testing`). The real ones are in `ashore_stores.system`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, TypeVarTuple
+
+from ashore_stores.keys import Buffer
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class Clock(Protocol):
+    """Time. Wall time annotates, monotonic time measures; neither ever orders anything."""
+
+    def now(self) -> float:
+        """Wall time, seconds since the epoch. May jump; for people to read."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some start; never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. A cancelled sleep leaves nothing behind."""
+        ...
+
+
+class Randomness(Protocol):
+    """Where ids come from."""
+
+    def token(self, size: int) -> bytes:
+        """`size` random bytes, never equal to earlier ones in practice."""
+        ...
+
+
+FileKind = Literal["file", "directory", "link", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """What a look at a path tells. Links are not followed."""
+
+    kind: FileKind
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class DiskFile(Protocol):
+    """An open file. Every call blocks: call it on a worker thread or where a few microseconds do not matter.
+
+    Raises the errors of `ashore_stores.errors` (`Full`, `ReadOnly`, `Unavailable`), never a bare `OSError`.
+    """
+
+    @property
+    def path(self) -> str: ...
+
+    def size(self) -> int: ...
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset`; fewer only at the end of the file."""
+        ...
+
+    def write(self, data: Buffer, offset: int) -> None:
+        """All of `data` at `offset`, or an error; a short write is continued, what an error leaves there is undefined."""
+        ...
+
+    def truncate(self, size: int) -> None: ...
+
+    def flush(self) -> None:
+        """Make what was written to this file survive a power cut. After an error the state is unknown: never flush again."""
+        ...
+
+    def map(self) -> memoryview:
+        """The whole file, read-only, without a copy. Only for files that no one changes any more."""
+        ...
+
+    def lock(self, slot: int, *, wait: bool) -> bool:
+        """Take the kernel record lock on byte `slot` against other processes; False if held elsewhere and not `wait`.
+
+        Released by `unlock`, `close`, or the end of the process, however it ends. Not inherited by a forked child. A lock file
+        must be opened once per process: closing any other handle of it would drop the lock.
+        """
+        ...
+
+    def unlock(self, slot: int) -> None: ...
+
+    def is_locked_elsewhere(self, slot: int) -> bool:
+        """Whether another process holds the lock on byte `slot`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """Files by absolute path. A created or renamed entry survives a power cut only after `flush_folder` of its folder."""
+
+    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> DiskFile:
+        """Open a regular file; raises `Missing` if absent and not `create`, `Conflict` if `exclusive` and present. Mode 0600."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomically put `source` in the place of `target`."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing happens if it is gone already."""
+        ...
+
+    def make_folder(self, path: str) -> None:
+        """Make the folder and those above it (mode 0700); present ones are fine."""
+        ...
+
+    def flush_folder(self, path: str) -> None: ...
+
+    def names(self, path: str) -> list[str]:
+        """The names in a folder, sorted; empty if there is no such folder."""
+        ...
+
+    def stat(self, path: str) -> FileStat | None: ...
+
+    def is_network(self, path: str) -> bool:
+        """Whether the path lies on a file system that is known not to keep record locks over machines."""
+        ...
+
+
+class Servant(Protocol):
+    """Work that is done again, off the loop, each time it is rung for."""
+
+    def ring(self) -> None:
+        """Have the work done soon. Rings while it runs lead to one more round. From any thread."""
+        ...
+
+    def close(self) -> None:
+        """Finish the round under way, do one last round if rung for, and end."""
+        ...
+
+
+class Workers(Protocol):
+    """Where blocking work runs."""
+
+    async def run(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run blocking `work` off the loop. Cancelling waits for nothing: the work ends by itself and its result is dropped."""
+        ...
+
+    def submit(self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """As `run`, by callback: `done(result, error)` is called on the loop that submitted."""
+        ...
+
+    def servant(self, work: Callable[[], None], name: str) -> Servant:
+        """A servant of its own for `work`."""
+        ...
+
+    def poster(self) -> Callable[[Callable[[], None]], None]:
+        """A way back: `post(callback)` runs the callback on the current loop, from any thread; nothing once that loop is closed."""
+        ...
+
+
+class Watcher(Protocol):
+    """Hints that something changed. The scan is the truth: a hint may be missing, doubled or late."""
+
+    def watch(self, path: str) -> AbstractAsyncContextManager[Watch]:
+        """Watch one file, or the entries of one folder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A hint: `complete` if the entry was closed after writing or renamed into place; name "" means "anything: look"."""
+
+    name: str
+    complete: bool
+
+
+class Watch(Protocol):
+    async def changes(self) -> Sequence[Change]:
+        """Wait for the next hints."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All of them, as one value that is handed down."""
+
+    clock: Clock
+    random: Randomness
+    disk: Disk
+    workers: Workers
+    watcher: Watcher
