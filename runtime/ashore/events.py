@@ -1,0 +1,381 @@
+"""The lineage events: the vocabulary of the system, one tagged union.
+
+Everything that happens is one of these, in the one log of a home. They are array-like msgpack: a field, once there, keeps its
+place for ever; new ones are added at the end with a default. Ids are content or random, never positions: a position is known
+only when a frame is written. Times are wall time in seconds, for people; nothing is ordered by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+import msgspec
+
+from ashore.ids import CacheKey, CodeId, InvocationId, RunId
+from ashore_stores.keys import Digest
+from ashore_stores.logs.base import LASTING
+
+
+class RunSpace(IntEnum):
+    """The runtime's registers in the log (see `ashore_stores.logs.base.Space`). Part of the format."""
+
+    OPEN_RUNS = 16
+    """run id -> owner id of who drives it; cleared when the run has ended."""
+    ARRIVALS = 17
+    """hash of (trigger, path) -> encoded [version number, size, mtime_ns, digest] of the newest arrival."""
+    TRIGGERED = 18
+    """pipeline name -> position (8 bytes, little-endian) up to which its trigger's arrivals were given to runs."""
+    SERVING = 19
+    """pipeline name -> owner id of the daemon that serves it."""
+    CANCELS = 20
+    """run id -> b"asked"; cleared when the run has ended."""
+    STARTS = LASTING
+    """hash of (pipeline, start key) -> run id and arguments' digest."""
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A part of an event."""
+
+
+class Input(_Record, frozen=True, array_like=True, gc=False):
+    """An argument, or a part of one, that is an output of another invocation."""
+
+    argument: str
+    """Where in the arguments: "table", "tables[3]", "by_day['mon']"."""
+    producer: InvocationId
+    output: int = 0
+    element: int = -1
+    """Which element, if the producer is a fan-out and one element is meant; -1: the whole."""
+
+
+class FileUse(_Record, frozen=True, array_like=True, gc=False):
+    """A file that was passed as an argument, as it was when it was looked at."""
+
+    argument: str
+    path: str
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+class Output(_Record, frozen=True, array_like=True, gc=False):
+    """A stored value. `data` holds small ones inline; larger ones are blobs under `digest`."""
+
+    digest: bytes
+    """SHA-256 of the stored bytes."""
+    size: int
+    format: str
+    """The materializer and its version: "value/1", "npy/1"."""
+    type: str
+    """The value's type, as people write it: "dict", "pandas.DataFrame"."""
+    data: bytes | None = None
+    content: bytes = b""
+    """The content digest, where the materializer supplies one because its dumps are not byte-equal; else empty."""
+
+    @property
+    def identity(self) -> bytes:
+        """What equal content has in common: part of the keys of whoever consumes it."""
+        return self.content or self.digest
+
+
+class Failure(_Record, frozen=True, array_like=True, gc=False):
+    """An exception as it is kept: enough to show, and to raise again if the class is imported already."""
+
+    classes: tuple[str, ...]
+    """"module:qualname" of the class and its bases, nearest first."""
+    message: str
+    traceback: str
+    """Trimmed to the user's code."""
+    notes: tuple[str, ...] = ()
+    where: str = ""
+    """"file:line" of the innermost frame of the user's code."""
+    arguments: bytes = b""
+    """The exception's args, encoded, where that is possible."""
+
+
+class Call(_Record, frozen=True, array_like=True, gc=False):
+    """An invocation as it was asked for: who, with what."""
+
+    invocation: InvocationId
+    step: str
+    code: CodeId
+    scope: str = ""
+    """The sub-run it belongs to, by name; "" is the run itself."""
+    inputs: tuple[Input, ...] = ()
+    files: tuple[FileUse, ...] = ()
+    params: tuple[tuple[str, bytes], ...] = ()
+    """Plain parameters, by name, encoded (`ashore.codec`)."""
+    fan: bool = False
+    """Whether this is a fan-out: one invocation for each element."""
+
+
+class Column(_Record, frozen=True, array_like=True, gc=False):
+    """One output of many elements, side by side."""
+
+    format: str
+    type: str
+    digests: bytes
+    """32 bytes each."""
+    sizes: tuple[int, ...]
+    data: tuple[bytes | None, ...]
+    contents: tuple[bytes, ...] = ()
+    """Content digests where the materializer supplies them, else empty."""
+
+
+class Arrivals(_Record, frozen=True, array_like=True, gc=False):
+    """Which arrivals a triggered run stands for: those of the trigger in (after, upto]."""
+
+    trigger: str
+    after: int
+    upto: int
+
+
+class _Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Something that happened."""
+
+
+class OwnerSeen(_Event, frozen=True, array_like=True, gc=False, tag=1):
+    """A process became an owner: it may run things."""
+
+    owner: bytes
+    pid: int
+    host: str
+    user: str
+    command: str
+    at: float
+
+
+class EnvironmentSeen(_Event, frozen=True, array_like=True, gc=False, tag=2):
+    """What runs run on: stated once per process, named by its content."""
+
+    environment: bytes
+    python: str
+    platform: str
+    versions: dict[str, str]
+    """Installed distributions that the user's code can reach: name -> version."""
+    commit: str
+    """The git commit of the working tree, "" if there is none; "+" at its end: with changes that were not committed."""
+
+
+class StepDefined(_Event, frozen=True, array_like=True, gc=False, tag=3):
+    """A step's code as it is fingerprinted: stated once per process and fingerprint."""
+
+    code: CodeId
+    step: str
+    role: str
+    file: str
+    line: int
+    parts: tuple[tuple[str, str], ...]
+    """The named parts of the fingerprint: ("code", digest), ("constant RATE", text), ("default lr", text) ..."""
+    doc: str = ""
+
+
+class RunStarted(_Event, frozen=True, array_like=True, gc=False, tag=4):
+    """A run was asked for and has an owner."""
+
+    run: RunId
+    pipeline: str
+    target: str
+    """Where its code is: "flights.py:retrain" or "package.module:retrain"; what a resuming process imports."""
+    params: tuple[tuple[str, bytes], ...]
+    """Every argument by name, encoded; files among them are FileUse in `files` as well."""
+    files: tuple[FileUse, ...]
+    owner: bytes
+    environment: bytes
+    at: float
+    key: str = ""
+    """The start key, if one was given."""
+    arrivals: Arrivals | None = None
+    parent: RunId = RunId("")
+    """The run this one was started in, or forked from."""
+
+
+class Invoked(_Event, frozen=True, array_like=True, gc=False, tag=5):
+    """Invocations that the run asks for, before they run: what the graph is."""
+
+    run: RunId
+    calls: tuple[Call, ...]
+
+
+class StepStarted(_Event, frozen=True, array_like=True, gc=False, tag=6):
+    """An attempt began. Only stated for those that take their time (threads, suspended, effects)."""
+
+    run: RunId
+    invocation: InvocationId
+    at: float
+    attempt: int = 1
+
+
+class StepRan(_Event, frozen=True, array_like=True, gc=False, tag=7):
+    """An invocation has its outputs: it ran, or another run's outputs are reused. The one fused event of a step."""
+
+    run: RunId
+    invocation: InvocationId
+    key: CacheKey
+    outputs: tuple[Output, ...]
+    ready: float
+    """When its last input was there."""
+    started: float
+    ended: float
+    attempt: int = 1
+    reused_run: RunId = RunId("")
+    """The run that made the outputs, if they are reused."""
+    reused_invocation: InvocationId = InvocationId(b"")
+    elements: int = -1
+    """How many elements, if it is a fan-out."""
+    skipped: int = 0
+    """How many of them failed and were left out."""
+
+
+class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
+    """An attempt failed, and no other follows."""
+
+    run: RunId
+    invocation: InvocationId
+    failure: Failure
+    ready: float
+    started: float
+    ended: float
+    attempt: int = 1
+
+
+class StepSkipped(_Event, frozen=True, array_like=True, gc=False, tag=9):
+    """An invocation will not run, because of others that failed or because the run was cancelled."""
+
+    run: RunId
+    invocation: InvocationId
+    because: tuple[InvocationId, ...] = ()
+
+
+class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):
+    """Outcomes of some elements of a fan-out: a sparse set of columns."""
+
+    run: RunId
+    invocation: InvocationId
+    indices: tuple[int, ...]
+    """Which elements have the outcomes in `columns`."""
+    keys: bytes
+    """16 bytes each; empty if not cached."""
+    columns: tuple[Column, ...]
+    """One per output."""
+    failed: tuple[tuple[int, Failure], ...] = ()
+    """Elements that failed."""
+    reused: tuple[tuple[int, RunId], ...] = ()
+    """Which of `indices` are reused, and from which run."""
+    files: tuple[FileUse, ...] = ()
+    """Files among the elements, `argument` as "file[12]"."""
+    inputs: tuple[Input, ...] = ()
+    """Elements that are single outputs of other invocations, `argument` as "table[12]"."""
+
+
+class RunEnded(_Event, frozen=True, array_like=True, gc=False, tag=11):
+    """A run is over."""
+
+    run: RunId
+    state: str
+    """"done", "failed" or "cancelled"."""
+    at: float
+    result: bytes = b""
+    """The result's shape with its outputs, encoded (`ashore.graph`)."""
+    failed: tuple[InvocationId, ...] = ()
+    """Whose failures failed the run."""
+    failure: Failure | None = None
+    """What failed the run itself, if it was no step."""
+
+
+class Adopted(_Event, frozen=True, array_like=True, gc=False, tag=12):
+    """A living owner took over a dead one's run."""
+
+    run: RunId
+    owner: bytes
+    former: bytes
+    at: float
+
+
+class CancelAsked(_Event, frozen=True, array_like=True, gc=False, tag=13):
+    """Somebody asked for a run to be cancelled; its owner sees to it."""
+
+    run: RunId
+    at: float
+
+
+class Arrived(_Event, frozen=True, array_like=True, gc=False, tag=14):
+    """A new version of a file is complete: "an artifact is ready", from outside."""
+
+    trigger: str
+    path: str
+    version: int
+    """1 for the first time that this path arrived at the trigger."""
+    size: int
+    mtime_ns: int
+    digest: bytes
+    at: float
+
+
+class ArrivalRefused(_Event, frozen=True, array_like=True, gc=False, tag=15):
+    """Something appeared that cannot be taken (a pipe, a folder, a broken link, ...)."""
+
+    trigger: str
+    path: str
+    reason: str
+    at: float
+
+
+class ServingStarted(_Event, frozen=True, array_like=True, gc=False, tag=16):
+    """A daemon serves these pipelines."""
+
+    owner: bytes
+    pipelines: tuple[str, ...]
+    targets: tuple[str, ...]
+    at: float
+
+
+Event: TypeAlias = (
+    OwnerSeen
+    | EnvironmentSeen
+    | StepDefined
+    | RunStarted
+    | Invoked
+    | StepStarted
+    | StepRan
+    | StepFailed
+    | StepSkipped
+    | ElementsRan
+    | RunEnded
+    | Adopted
+    | CancelAsked
+    | Arrived
+    | ArrivalRefused
+    | ServingStarted
+)
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(list[Event])
+
+_FIXARRAY_LIMIT = 16
+_ARRAY16_LIMIT = 1 << 16
+
+
+def encode(events: Sequence[Event]) -> bytes:
+    """The events' bodies, one after the other, without a header: bodies of several batches may be joined."""
+    body = _encoder.encode(events)
+    count = len(events)
+    header = 1 if count < _FIXARRAY_LIMIT else 3 if count < _ARRAY16_LIMIT else 5
+    return body[header:]
+
+
+def decode(body: bytes, count: int) -> list[Event]:
+    """The `count` events of a body. Raises `msgspec.DecodeError` if it is anything else."""
+    return _decoder.decode(b"\xdd" + count.to_bytes(4, "big") + body)
+
+
+def text_digest(raw: bytes) -> Digest:
+    """A 32-byte digest of an event, as the artifact store names it."""
+    return Digest(f"sha256-{raw.hex()}")
+
+
+def raw_digest(digest: Digest) -> bytes:
+    """The 32 bytes of a store's digest."""
+    return bytes.fromhex(digest.removeprefix("sha256-"))
