@@ -44,8 +44,9 @@ class Entry:
 class Batch:
     """Events to append as one frame.
 
-    `body` holds `count` encoded events, one after the other. `marks` has MARK_SIZE bytes for each
-    event, in order (a key by which it can be found again, or NO_MARK), or is empty; further ones all belong to the last event. `topics` says what the frame is about (run ids).
+    `body` holds `count` encoded events, one after the other. `marks` is empty or has MARK_SIZE bytes for each event, in order:
+    a key by which it can be found again (a cache key), or NO_MARK; further marks all belong to the last event. `topics` says what
+    the frame is about (run ids).
     """
 
     body: bytes
