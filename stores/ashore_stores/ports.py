@@ -103,6 +103,10 @@ class DiskFile(Protocol):
 class Disk(Protocol):
     """Files by absolute path. A created or renamed entry survives a power cut only after `flush_folder` of its folder."""
 
+    def process(self) -> int:
+        """The number of this process. It is another one in a forked child, whose inherited files raise `Closed`."""
+        ...
+
     def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> DiskFile:
         """Open a regular file; raises `Missing` if absent and not `create`, `Conflict` if `exclusive` and present. Mode 0600."""
         ...
