@@ -1,0 +1,33 @@
+"""The public names, as a written list: people import from one door per package, and it changes on purpose only."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import pytest
+
+DOORS: dict[str, str] = {
+    "ashore": "",
+    "ashore_stores": "",
+}
+
+
+def public(package: str) -> set[str]:
+    """What the door itself offers: no dunder and no private name, no submodule that merely got imported."""
+    door = importlib.import_module(package)
+    names = {name for name in dir(door) if not name.startswith("_") and name != "annotations"}
+    return {name for name in names if not isinstance(getattr(door, name), ModuleType)}
+
+
+@pytest.mark.parametrize("package", DOORS)
+def test_the_door_offers_what_the_list_says(package: str) -> None:
+    written, offered = set(DOORS[package].split()), public(package)
+    assert sorted(offered - written) == [], "offered but not written"
+    assert sorted(written - offered) == [], "written but not offered"
+
+
+@pytest.mark.parametrize("package", DOORS)
+def test_a_star_import_gives_the_same_names(package: str) -> None:
+    declared = getattr(importlib.import_module(package), "__all__", None)
+    assert declared is None or set(declared) == public(package)
