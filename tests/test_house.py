@@ -26,7 +26,7 @@ HEAVY = {
     *("aiobotocore", "botocore", "aiosqlite", "sqlite3", "httpx", "uvloop", "click", "rich"),
 }
 
-# The world comes in through the ports. "*": modules that hand out time, chance, threads, processes, files; then single names of others.
+# The world comes in through the ports. "*": modules that hand out time, chance, threads, processes, files; then single names.
 WORLD = """
 *: time random uuid secrets threading _thread asyncio concurrent multiprocessing subprocess tempfile shutil fcntl mmap glob socket
 *: select selectors sched fileinput
