@@ -7,6 +7,7 @@ only when a frame is written. Times are wall time in seconds, for people; nothin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -46,6 +47,7 @@ class Input(_Record, frozen=True, array_like=True, gc=False):
     """Where in the arguments: "table", "tables[3]", "by_day['mon']"."""
     producer: InvocationId
     output: int = 0
+    """Which of its outputs; -1: all of a step that has several."""
     element: int = -1
     """Which element, if the producer is a fan-out and one element is meant; -1: the whole."""
 
@@ -379,3 +381,20 @@ def text_digest(raw: bytes) -> Digest:
 def raw_digest(digest: Digest) -> bytes:
     """The 32 bytes of a store's digest."""
     return bytes.fromhex(digest.removeprefix("sha256-"))
+
+
+_UNWRITABLE: Final = re.compile("[\\udc80-\\udcff]|%(?=25|[89A-F][0-9A-F])")
+_ESCAPED: Final = re.compile("%(25|[89A-F][0-9A-F])")
+
+
+def path_text(path: str) -> str:
+    """A path as events keep it: itself, unless it has bytes that are not UTF-8 (surrogates, which no event can hold).
+
+    Such a byte is written %FF, and a % that would read as an escape %25. No two paths give one text; `text_path` is the inverse.
+    """
+    return _UNWRITABLE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", path)
+
+
+def text_path(text: str) -> str:
+    """The path that `path_text` wrote."""
+    return _ESCAPED.sub(lambda found: "%" if found[1] == "25" else chr(0xDC00 + int(found[1], 16)), text)
