@@ -184,6 +184,9 @@ def _lock_type(answer: bytes) -> int:
 class SystemDisk:
     """This machine's file systems."""
 
+    def real_path(self, path: str) -> str:
+        return os.path.realpath(path)
+
     def process(self) -> int:
         return os.getpid()
 

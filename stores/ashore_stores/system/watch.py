@@ -43,33 +43,38 @@ async def _inotify_watch(path: str) -> AsyncIterator[Watch]:
 class InotifyWatch:
     def __init__(self, inotify: Any, mask: Any) -> None:
         self._inotify = inotify
-        self._complete = mask.CLOSE_WRITE | mask.MOVED_TO
-        self._lost = mask.Q_OVERFLOW | mask.IGNORED | mask.UNMOUNT | mask.DELETE_SELF | mask.MOVE_SELF
-        self._entries = self._complete | mask.CREATE | mask.DELETE | mask.MOVED_FROM | mask.DELETE_SELF | mask.MOVE_SELF
-        self._itself = mask.CLOSE_WRITE | mask.MODIFY | mask.ATTRIB | mask.DELETE_SELF | mask.MOVE_SELF
+        itself_gone = mask.DELETE_SELF | mask.MOVE_SELF
+        self._complete = int(mask.CLOSE_WRITE | mask.MOVED_TO)
+        self._look = int(itself_gone | mask.Q_OVERFLOW | mask.IGNORED | mask.UNMOUNT)
+        self._of_entries = mask.CLOSE_WRITE | mask.MOVED_TO | mask.CREATE | mask.DELETE | mask.MOVED_FROM | itself_gone
+        self._of_file = mask.CLOSE_WRITE | mask.MODIFY | mask.ATTRIB | itself_gone
 
     def add(self, path: str) -> None:
         try:
-            self._inotify.add_watch(path, self._entries if os.path.isdir(path) else self._itself)
+            self._inotify.add_watch(path, self._of_entries if os.path.isdir(path) else self._of_file)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise Unavailable(f"cannot watch {path!r}: no watch is left (fs.inotify.max_user_watches)") from error
             raise translated(error, "watch", path) from error
 
     async def changes(self) -> Sequence[Change]:
-        await anyio.wait_readable(self._inotify.fd)
-        found: dict[Change, None] = {}  # equal hints of one look are one hint; in order
+        while not (found := self._taken()):
+            await anyio.wait_readable(self._inotify.fd)
+        return found
+
+    def _taken(self) -> list[Change]:
+        """What is there now, up to a bound, so that a storm does not hold up the loop. Equal hints are one, order is kept."""
+        found: dict[Change, None] = {}
         for _ in range(HINTS_AT_ONCE):
             event = self._inotify.sync_get()
             if event is None:
                 break
-            found[self._change(event)] = None
+            found[self._change(int(event.mask), event.name)] = None
         return list(found)
 
-    def _change(self, event: Any) -> Change:
-        if event.mask & self._lost or event.name is None:
-            return Change("", bool(event.mask & self._complete))
-        return Change(str(event.name), bool(event.mask & self._complete))
+    def _change(self, mask: int, name: object) -> Change:
+        is_entry = name is not None and not mask & self._look
+        return Change(str(name) if is_entry else "", bool(mask & self._complete))
 
 
 @asynccontextmanager
@@ -95,7 +100,7 @@ class PortableWatch:
 
     async def changes(self) -> Sequence[Change]:
         if self._stream is None:  # the first, or one that a cancellation ended
-            self._stream = self._awatch(self._path, recursive=False, watch_filter=None, raise_interrupt=False, step=50)
+            self._stream = self._awatch(self._path, recursive=False, watch_filter=None, step=50)
         stream, self._stream = self._stream, None
         found: set[tuple[Any, str]] = await anext(stream)
         self._stream = stream
