@@ -103,6 +103,10 @@ class DiskFile(Protocol):
 class Disk(Protocol):
     """Files by absolute path. A created or renamed entry survives a power cut only after `flush_folder` of its folder."""
 
+    def real_path(self, path: str) -> str:
+        """The one name of this place: absolute, without links. Two paths to one folder give the same."""
+        ...
+
     def process(self) -> int:
         """The number of this process. It is another one in a forked child, whose inherited files raise `Closed`."""
         ...
