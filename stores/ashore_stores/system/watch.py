@@ -63,13 +63,18 @@ class InotifyWatch:
         return found
 
     def _taken(self) -> list[Change]:
-        """What is there now, up to a bound, so that a storm does not hold up the loop. Equal hints are one, order is kept."""
+        """What is there now, up to a bound, so that a storm does not hold up the loop. Of equal hints the last one stays.
+
+        So the last hint about a name is the last thing that happened to it: closed, deleted, made again is not "complete".
+        """
         found: dict[Change, None] = {}
         for _ in range(HINTS_AT_ONCE):
             event = self._inotify.sync_get()
             if event is None:
                 break
-            found[self._change(int(event.mask), event.name)] = None
+            change = self._change(int(event.mask), event.name)
+            found.pop(change, None)
+            found[change] = None
         return list(found)
 
     def _change(self, mask: int, name: object) -> Change:
