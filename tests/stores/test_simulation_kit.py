@@ -157,6 +157,8 @@ def test_errors_of_the_port() -> None:
         disk.open("/home/absent")
     with pytest.raises(Missing):
         disk.open("/absent/x", create=True)
+    with pytest.raises(Missing):
+        disk.open("/home")
     with pytest.raises(ValueError, match="reading only"):
         disk.open(FILE).write(b"x", 0)
     disk.machine.read_only = True
@@ -541,13 +543,16 @@ def test_hints_come_late_doubled_or_not_at_all() -> None:
         """How many hints came, and whether one was late."""
         ports = sim_ports(seed, disk=disk_with_home())
         file = ports.disk.open(FILE, write=True, create=True)
-        async with ports.watcher.watch("/home") as watch:
+        async with ports.watcher.watch("/home") as watch, ports.watcher.watch(FILE) as of_file:
             file.write(b"x", 0)
+            file.close()
             soon, later = list[Change](), list[Change]()
             with anyio.move_on_after(QUICK):
                 soon.extend(await watch.changes())
             with anyio.move_on_after(3):
                 later.extend(await watch.changes())
+            with anyio.move_on_after(3):
+                assert {change.name for change in await of_file.changes()} == {""}
         assert {change.name for change in [*soon, *later]} <= {"log", ""}
         return len(soon) + len(later), bool(later)
 

@@ -7,12 +7,13 @@ raises `PowerCut`, so that the `finally` blocks of abandoned coroutines write no
 
 from __future__ import annotations
 
+import posixpath
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ashore_stores.errors import Conflict, Full, Missing, ReadOnly, Unavailable
+from ashore_stores.errors import Closed, Conflict, Full, Missing, ReadOnly, Unavailable
 from ashore_stores.keys import Buffer
 from ashore_stores.ports import DiskFile, FileStat
 from ashore_stores.testing.media import Content, Folder, Medium, split
@@ -43,8 +44,8 @@ class Faults:
     """The chance that a write takes two operations, between which the power may fail."""
 
 
-Hint = Callable[[str, bool], None]
-"""Called with a path that changed, and whether it is complete (closed after writing, renamed into place)."""
+Hint = Callable[[str, str], None]
+"""Called with what happened ("created", "removed", "renamed", "written", "closed") and the path."""
 
 
 class Machine:
@@ -75,9 +76,9 @@ class Machine:
             report(error)
         return error
 
-    def hint(self, path: str, *, complete: bool = False) -> None:
+    def hint(self, what: str, path: str) -> None:
         for tell in list(self.hints):
-            tell(path, complete)
+            tell(what, path)
 
     def take_room(self, wanted: int) -> int:
         """How many of so many more bytes fit."""
@@ -159,7 +160,7 @@ class SimDisk:
     # The port.
 
     def real_path(self, path: str) -> str:
-        return path
+        return posixpath.normpath(path)
 
     def process(self) -> int:
         return self._number
@@ -169,14 +170,14 @@ class SimDisk:
         folder, name = self._place(path)
         node = folder.entries.get(name)
         if isinstance(node, Folder):
-            raise Conflict(f"{path} is a folder, not a file")
-        if node is not None and create and exclusive:
+            raise Missing(f"{path} is a folder, not a file")
+        if node is not None and exclusive:
             raise Conflict(f"{path} is there already")
-        if node is None and not create:
+        if node is None and not create and not exclusive:
             raise Missing(f"no file {path}")
         if node is None:
             node = self.act("create", path, lambda: self.machine.medium.add_file(folder, name))
-            self.machine.hint(path)
+            self.machine.hint("created", path)
         return SimFile(self, path, node, writable=write)
 
     def rename(self, source: str, target: str) -> None:
@@ -187,8 +188,8 @@ class SimDisk:
         replaced = new[0].entries.get(new[1])
         self.act("rename", f"{source} -> {target}", lambda: self.machine.medium.rename(old, new))
         self.machine.give_room(len(replaced.data) if isinstance(replaced, Content) else 0)
-        self.machine.hint(source)
-        self.machine.hint(target, complete=True)
+        self.machine.hint("removed", source)
+        self.machine.hint("renamed", target)
 
     def remove(self, path: str) -> None:
         self.look()
@@ -199,7 +200,7 @@ class SimDisk:
             return
         self.act("remove", path, lambda: self.machine.medium.remove(folder, name))
         self.machine.give_room(len(node.data))
-        self.machine.hint(path)
+        self.machine.hint("removed", path)
 
     def make_folder(self, path: str) -> None:
         self.look()
@@ -212,7 +213,7 @@ class SimDisk:
         if folder is None or name in folder.entries:
             raise Conflict(f"{path}: a file is in the way")
         self.act("make_folder", path, lambda: self.machine.medium.add_folder(folder, name))
-        self.machine.hint(path)
+        self.machine.hint("created", path)
 
     def flush_folder(self, path: str) -> None:
         self.look()
@@ -372,7 +373,7 @@ class SimFile:
         self._disk.look()
         self._disk.drop_locks(self._content.inode)
         if self._wrote:
-            self._disk.machine.hint(self._path, complete=True)
+            self._disk.machine.hint("closed", self._path)
 
     def _write_once(self, data: bytes, offset: int) -> None:
         machine = self._disk.machine
@@ -394,12 +395,12 @@ class SimFile:
     def _touch(self) -> None:
         self._wrote = True
         self._content.mtime_ns = self._disk.machine.time_ns()
-        self._disk.machine.hint(self._path)
+        self._disk.machine.hint("written", self._path)
 
     def _look(self, *, write: bool = False) -> None:
         self._disk.look()
         if self._closed:
-            raise ValueError(f"{self._path}: the file is closed")
+            raise Closed(f"{self._path} was closed")
         if write and not self._writable:
             raise ValueError(f"{self._path} was opened for reading only")
 

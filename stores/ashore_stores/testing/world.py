@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, TypeVarTuple
 
 import anyio
 
+from ashore_stores.errors import Missing
 from ashore_stores.ports import Change, Ports, Servant, Watch
 from ashore_stores.testing.disk import PowerCut, SimDisk
 from ashore_stores.testing.loop import SimLoop, current_loop, in_process
@@ -286,24 +287,29 @@ class SimWatcher:
 
     @asynccontextmanager
     async def watch(self, path: str) -> AsyncIterator[Watch]:
-        watch = SimWatch()
-        context = copy_context()
+        if self._disk.stat(path) is None:
+            raise Missing(f"cannot watch {path}: there is nothing")
+        watch, context = SimWatch(), copy_context()
 
-        def hint(changed: str, complete: bool) -> None:
-            name = _name_for(path, changed)
-            if name is None or self._random.random() < self._missing:
-                return
-            for _ in range(self._random.choice((1, 1, 1, 2))):
-                change = Change("" if self._random.random() < 0.02 else name, complete)
-                late = self._random.random() < 0.05
-                delay = self._random.uniform(1e-6, 2.0 if late else QUICK)
-                self._loop.call_later(delay, watch.add, change, context=context)
+        def hint(what: str, changed: str) -> None:
+            change = _seen(path.rstrip("/"), what, changed)
+            if change is not None:
+                self._tell(watch, change, context)
 
         self._disk.machine.hints.append(hint)
         try:
             yield watch
         finally:
             self._disk.machine.hints.remove(hint)
+
+    def _tell(self, watch: SimWatch, change: Change, context: Context) -> None:
+        if self._random.random() < self._missing:
+            return
+        if self._random.random() < 0.02:
+            change = Change("", complete=False)
+        for _ in range(self._random.choice((1, 1, 1, 2))):
+            is_late = self._random.random() < 0.05
+            self._loop.call_later(self._random.uniform(1e-6, 2.0 if is_late else QUICK), watch.add, change, context=context)
 
 
 class SimWatch:
@@ -389,9 +395,10 @@ def sim_ports(seed: int, *, disk: SimDisk | None = None, preempt: float = 0.0) -
     )
 
 
-def _name_for(watched: str, changed: str) -> str | None:
-    """What a watch of `watched` calls a changed path; None if it does not see it."""
+def _seen(watched: str, what: str, changed: str) -> Change | None:
+    """The hint that a watch gives for what happened, as inotify would; None if it does not see it."""
     folder, name = split(changed)
-    if changed == watched.rstrip("/"):
-        return name
-    return name if folder == watched.rstrip("/") else None
+    complete = what in ("renamed", "closed")
+    if changed == watched:
+        return Change("", complete)
+    return Change(name, complete) if folder == watched and what != "written" else None
