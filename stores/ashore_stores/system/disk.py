@@ -16,6 +16,7 @@ import stat
 import struct
 import sys
 from typing import Final
+from weakref import WeakSet
 
 from ashore_stores.errors import Closed, Conflict, Full, Missing, ReadOnly, StoreError, Unavailable
 from ashore_stores.keys import Buffer
@@ -27,6 +28,7 @@ FLOCK: Final = "qqihh" if sys.platform == "darwin" else "hhqqi4x"
 ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 FORBIDDEN: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+MAPPED_BOUND: Final = 256
 # 9p and virtiofs are left out on purpose: they are what a container or a guest sees of its own host's disk
 NETWORK_KINDS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "ncpfs", "afs", "davfs"}
@@ -58,6 +60,10 @@ def _flush(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(descriptor)
+
+
+_mapped: WeakSet[mmap.mmap] = WeakSet()
+"""Maps that keep a descriptor open (before Python 3.13 all do): so many, that further files are read instead."""
 
 
 class SystemFile:
@@ -129,15 +135,20 @@ class SystemFile:
             raise translated(error, "flush", self._path) from error
 
     def map(self) -> memoryview:
+        size = self.size()
+        if size == 0:
+            return memoryview(b"")
+        if len(_mapped) >= MAPPED_BOUND:
+            return memoryview(self.read(size, 0))
         fd = self._fd()
         try:
-            if os.fstat(fd).st_size == 0:
-                return memoryview(b"")
-            if sys.version_info >= (3, 13):  # a mapping need not keep a descriptor of its own
-                return memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ, trackfd=False))
-            return memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+            if sys.version_info >= (3, 13):
+                return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_READ, trackfd=False))
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
         except OSError as error:
             raise translated(error, "map", self._path) from error
+        _mapped.add(mapped)
+        return memoryview(mapped)
 
     def lock(self, slot: int, *, wait: bool) -> bool:
         fd = self._fd()
