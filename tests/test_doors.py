@@ -9,7 +9,12 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": "",
-    "ashore_stores": "",
+    "ashore_stores": """
+        ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Digest Disk DiskFile Entry
+        EventLog Fenced FileStat Frame Full Judged LocalArtifactStore LogStatistics MemoryArtifactStore Missing
+        NewerFormat NotDurable Ports Position Randomness ReadOnly START Servant Sink Space Span StoreError Ticket
+        Unavailable Watch Watcher Workers digest_of parse_digest system_ports
+    """,
 }
 
 
