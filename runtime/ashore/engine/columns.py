@@ -1,0 +1,87 @@
+"""Outcomes of a fan-out's elements, gathered side by side into column frames."""
+
+from __future__ import annotations
+
+from ashore.events import Column, ElementsRan, Failure, FileUse, Output
+from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
+
+FRAME = 1024
+"""Elements after which a frame is written."""
+
+
+class Columns:
+    """The outcomes of one fan-out that are not in the log yet."""
+
+    __slots__ = ("failed", "files", "indices", "invocation", "keys", "outputs", "reused", "run")
+
+    def __init__(self, run: RunId, invocation: InvocationId) -> None:
+        self.run = run
+        self.invocation = invocation
+        self._clear()
+
+    def _clear(self) -> None:
+        self.indices: list[int] = []
+        self.keys: list[CacheKey] = []
+        self.outputs: list[tuple[Output, ...]] = []
+        self.failed: list[tuple[int, Failure]] = []
+        self.reused: list[tuple[int, RunId]] = []
+        self.files: list[FileUse] = []
+
+    def __len__(self) -> int:
+        return len(self.indices) + len(self.failed)
+
+    def add(self, index: int, key: CacheKey, outputs: tuple[Output, ...], reused: RunId) -> None:
+        self.indices.append(index)
+        self.keys.append(key)
+        self.outputs.append(outputs)
+        if reused:
+            self.reused.append((index, reused))
+
+    def add_failure(self, index: int, failure: Failure) -> None:
+        self.failed.append((index, failure))
+
+    def take(self) -> list[tuple[ElementsRan, list[CacheKey]]]:
+        """What has gathered, as events: one for each kind of element (a column holds one format)."""
+        groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
+        for place, outputs in enumerate(self.outputs):
+            groups.setdefault(tuple([(output.format, output.type) for output in outputs]), []).append(place)
+        taken = [self._event(kinds, places) for kinds, places in groups.items()] or [self._event((), [])]
+        first, keys = taken[0]
+        taken[0] = (self._with_rest(first), keys)
+        self._clear()
+        return taken
+
+    def _event(self, kinds: tuple[tuple[str, str], ...], places: list[int]) -> tuple[ElementsRan, list[CacheKey]]:
+        columns = tuple(
+            _column(format_, type_, [self.outputs[place][n] for place in places]) for n, (format_, type_) in enumerate(kinds)
+        )
+        indices = tuple([self.indices[place] for place in places])
+        keys = [self.keys[place] for place in places]
+        joined = b"" if NO_KEY in keys else b"".join(keys)
+        mine = set(indices)
+        reused = tuple([entry for entry in self.reused if entry[0] in mine])
+        return ElementsRan(self.run, self.invocation, indices, joined, columns, (), reused), keys
+
+    def _with_rest(self, event: ElementsRan) -> ElementsRan:
+        return ElementsRan(
+            event.run,
+            event.invocation,
+            event.indices,
+            event.keys,
+            event.columns,
+            tuple(self.failed),
+            event.reused,
+            tuple(self.files),
+        )
+
+
+def _column(format_: str, type_: str, outputs: list[Output]) -> Column:
+    contents = tuple([output.content for output in outputs])
+    return Column(
+        format_,
+        type_,
+        b"".join([output.digest for output in outputs]),
+        tuple([output.size for output in outputs]),
+        tuple([output.data for output in outputs]),
+        contents if any(contents) else (),
+    )

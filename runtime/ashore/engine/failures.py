@@ -1,0 +1,101 @@
+"""Exceptions as the log keeps them, and as they are raised again."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import PurePath
+from types import TracebackType
+
+from ashore.codec import Unencodable, decode, encode
+from ashore.errors import StepFailure
+from ashore.events import Failure
+from ashore.graph import Node
+from ashore.ids import RunId
+
+_HOUSE = ("ashore", "ashore_stores")
+_MESSAGE_LIMIT = 20_000
+"""Characters of a message or traceback that are kept."""
+
+
+def trimmed(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from the user's first frame on: ours say nothing to them."""
+    while tb is not None and _is_ours(tb) and tb.tb_next is not None:
+        tb = tb.tb_next
+    return tb
+
+
+def _is_ours(tb: TracebackType) -> bool:
+    return str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in _HOUSE
+
+
+def annotate(error: BaseException, node: Node, run: RunId, element: str = "") -> BaseException:
+    """Trim the traceback to the user's code and say which step, run and inputs."""
+    error.__traceback__ = trimmed(error.__traceback__)
+    inputs = ", ".join(_describe(argument.name, argument.template) for argument in node.arguments)
+    error.add_note(f"in step {node.work.name}({inputs}){element} of run {run}")
+    return error
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The record of an exception."""
+    classes = tuple(
+        f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__ if kind not in (object, BaseException)
+    )
+    text = "".join(traceback.format_exception(type(error), error, trimmed(error.__traceback__)))
+    try:
+        arguments = encode(error.args)
+    except Unencodable:
+        arguments = b""
+    return Failure(
+        classes,
+        _printable(str(error))[:_MESSAGE_LIMIT],
+        _printable(text)[-_MESSAGE_LIMIT:],
+        tuple(_printable(note) for note in getattr(error, "__notes__", ())),
+        _where(error),
+        arguments,
+    )
+
+
+def exception_of(failure: Failure) -> Exception:
+    """The exception again: of its own class if that is imported already, else a `StepFailure` that names it.
+
+    No module is imported and no constructor called but that of an exception class.
+    """
+    kind = _imported(failure.classes[0]) if failure.classes else None
+    error: Exception | None = None
+    if kind is not None and failure.arguments:
+        try:
+            error = kind(*decode(failure.arguments))
+        except Exception:  # noqa: BLE001  # a class with a constructor of its own: the record stands in for it
+            error = None
+    if error is None:
+        name = failure.classes[0].partition(":")[2] if failure.classes else "Exception"
+        error = StepFailure(f"{name}: {failure.message}")
+    for note in failure.notes:
+        error.add_note(note)
+    return error
+
+
+def _imported(name: str) -> type[Exception] | None:
+    module, _, qualname = name.partition(":")
+    found: object = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Exception) else None
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _describe(name: str, value: object) -> str:
+    text = repr(value)
+    if isinstance(value, PurePath):
+        text = str(value)
+    return f"{name}={text if len(text) <= 80 else text[:77] + '...'}"

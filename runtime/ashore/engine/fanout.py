@@ -1,0 +1,91 @@
+"""A fan-out while it runs: its elements, their sources and the columns that gather."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ashore.engine.columns import Columns
+from ashore.engine.values import Blobs, Item, arguments_of, items_of, load_item
+from ashore.errors import GraphError
+from ashore.events import FileUse, Output
+from ashore.files import File
+from ashore.graph import Fan, Node, file_use
+from ashore.ids import CacheKey, RunId, hash_id
+
+
+class Element:
+    """One element of a fan-out, as the pump sees it."""
+
+    __slots__ = ("fanout", "index", "key", "node")
+
+    def __init__(self, fanout: FanOut, index: int, key: CacheKey) -> None:
+        self.fanout = fanout
+        self.node = fanout.node
+        self.index = index
+        self.key = key
+
+
+class FanOut:
+    """One fan-out under way."""
+
+    __slots__ = ("columns", "fan", "items", "names", "node", "shared", "skips", "started")
+
+    def __init__(self, node: Node, run: RunId, blobs: Blobs, shared: CacheKey) -> None:
+        over = [argument for argument in node.arguments if argument.each is not None]
+        self.node = node
+        self.names = [argument.name for argument in over]
+        self.items = _side_by_side([items_of(argument, blobs) for argument in over], node)
+        self.shared = shared
+        self.skips = all(argument.each is not None and argument.each.on_error == "skip" for argument in over)
+        self.columns = Columns(run, node.invocation)
+        self.started = 0.0
+        self.fan: Fan
+
+    def files(self) -> list[FileUse]:
+        """Files among the elements, for the log."""
+        return [
+            file_use(f"{name}[{index}]", item.file)
+            for index, row in enumerate(self.items)
+            for name, item in zip(self.names, row, strict=True)
+            if item.file is not None
+        ]
+
+    def arguments(self, index: int, blobs: Blobs) -> dict[str, Any]:
+        """The arguments of one element's call."""
+        arguments = arguments_of(self.node, blobs)
+        for name, item in zip(self.names, self.items[index], strict=True):
+            arguments[name] = load_item(item, blobs)
+        return arguments
+
+    def files_of(self, index: int) -> list[File]:
+        return [item.file for item in self.items[index] if item.file is not None]
+
+    def describe(self, index: int) -> str:
+        """An element, for an error: its place and what it is."""
+        row = self.items[index]
+        what = ", ".join(item.file.path if item.file else _short(item.value) for item in row)
+        return f" element {index} ({what})" if what else f" element {index}"
+
+    def outcome(self) -> Output:
+        """The list of all outputs, as one output of the node."""
+        kept = list(self.fan.kept())
+        digest = hash_id(*(output.identity for outputs in kept for output in outputs))
+        size = sum(output.size for outputs in kept for output in outputs)
+        return Output(digest, size, "elements/1", "list")
+
+
+def _side_by_side(sources: list[list[Item]], node: Node) -> list[tuple[Item, ...]]:
+    lengths = {len(items) for items in sources}
+    if len(lengths) > 1:
+        raise GraphError(
+            f"{node.work.name}(each(...), ...) got lists of different lengths ({', '.join(map(str, sorted(lengths)))}): "
+            "elements go side by side; use each.product for all combinations"
+        )
+    return list(zip(*sources, strict=True))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Output) or (isinstance(value, tuple) and value and isinstance(value[0], Output)):
+        return ""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

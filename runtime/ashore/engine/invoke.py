@@ -1,0 +1,157 @@
+"""One attempt of one step: its arguments loaded, the function called, the result checked and dumped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import Context
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+from ashore.calls import current_scope
+from ashore.engine.fanout import Element
+from ashore.engine.means import Means
+from ashore.engine.values import Blobs, Large, arguments_of, dump_result
+from ashore.errors import NestedCall, StepFailure
+from ashore.events import Output
+from ashore.files import File
+from ashore.graph import FileRef, Node
+from ashore.parameters import conforms
+from ashore.steps import Step
+
+Unit: TypeAlias = Node | Element
+
+
+class InsideStep:
+    """The scope of a step's body: a step called there is an error."""
+
+    def called(self, bound: Any) -> Any:
+        name = bound.work.name
+        raise NestedCall(
+            f"{name}(...) was called inside a step: a step's body is plain Python, so call {name}.fn(...) there; "
+            f"to have {name} recorded and cached, call it in the pipeline and pass its handle on"
+        )
+
+
+INSIDE_STEP = InsideStep()
+
+
+class Done(NamedTuple):
+    """What a worker thread brings back."""
+
+    outputs: tuple[Output | Large, ...]
+    error: BaseException | None
+    started: float
+    ended: float
+
+
+async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
+    """Call an `async def` step on this task. Raises what it raises, and `MaterializeError` for what cannot be kept."""
+    node = unit.node if type(unit) is Element else unit
+    work = node.work
+    files = _files_of(unit)
+    if files:
+        await means.ports.workers.run(_check, means, files)
+    arguments = _arguments(unit, blobs)
+    if work.is_simple:
+        result = await work.fn(**arguments)
+    else:
+        positional, named = _spread(work, arguments)
+        result = await work.fn(*positional, **named)
+    if gives_files(work):
+        result = await means.ports.workers.run(means.looker.settle, result)
+    if files:
+        await means.ports.workers.run(_check, means, files)
+    return _kept(work, result)
+
+
+def run_blocking(unit: Unit, blobs: Blobs, means: Means, context: Context) -> Done:
+    """Call a `def` step on this worker thread. Never raises: whatever happened is in what it returns."""
+    clock = means.ports.clock
+    started = clock.now()
+    try:
+        outputs = context.run(_call, unit, blobs, means)
+    except BaseException as error:  # noqa: BLE001  # SystemExit and the like are this attempt's failure, not the thread's
+        return Done((), error, started, clock.now())
+    return Done(outputs, None, started, clock.now())
+
+
+def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
+    node = unit.node if type(unit) is Element else unit
+    work = node.work
+    files = _files_of(unit)
+    _check(means, files)
+    current_scope.set(INSIDE_STEP)
+    positional, named = _spread(work, _arguments(unit, blobs))
+    result = work.fn(*positional, **named)
+    if gives_files(work):
+        result = means.looker.settle(result)
+    _check(means, files)
+    return _kept(work, result)
+
+
+def _kept(work: Step[Any, Any], result: Any) -> tuple[Output | Large, ...]:
+    """The result in its stored form. What cannot be stored is not thrown away: the error has it as `.value`."""
+    try:
+        if work.returns is not None and not conforms(work.returns, result):
+            raise StepFailure(
+                f"{work.name} is annotated to return {_name(work.returns)}, but returned {type(result).__name__} "
+                f"({work.file}:{work.line}): mend the one or the other"
+            )
+        return tuple(dump_result(work.fn, result, work.outputs))
+    except Exception as error:
+        error.value = result  # type: ignore[attr-defined]  # documented: what the step computed
+        raise
+
+
+def _arguments(unit: Unit, blobs: Blobs) -> dict[str, Any]:
+    if type(unit) is Element:
+        return unit.fanout.arguments(unit.index, blobs)
+    return arguments_of(unit, blobs)
+
+
+def _files_of(unit: Unit) -> Sequence[File]:
+    node = unit.node if type(unit) is Element else unit
+    files = [
+        source.file
+        for argument in node.arguments
+        if argument.each is None
+        for source in argument.sources
+        if type(source) is FileRef
+    ]
+    if type(unit) is Element:
+        files.extend(unit.fanout.files_of(unit.index))
+    return files
+
+
+def _check(means: Means, files: Sequence[File]) -> None:
+    for file in files:
+        means.looker.check(file)
+
+
+def _spread(work: Step[Any, Any], arguments: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Arguments by name as the function takes them: positional-only ones and *args first, **kwargs merged."""
+    if work.is_simple:
+        return (), arguments
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for parameter in work.parameters:
+        value = arguments[parameter.name]
+        if parameter.kind is parameter.kind.VAR_POSITIONAL:
+            positional.extend(value)
+        elif parameter.kind is parameter.kind.VAR_KEYWORD:
+            named.update(value)
+        elif parameter.kind is parameter.kind.KEYWORD_ONLY:
+            named[parameter.name] = value
+        else:
+            positional.append(value)
+    return positional, named
+
+
+@lru_cache(maxsize=4096)
+def gives_files(work: Step[Any, Any]) -> bool:
+    """Whether a step's result may hold files: its annotation says so, or it has none."""
+    return work.returns is None or "File" in str(work.returns)
+
+
+def _name(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation)

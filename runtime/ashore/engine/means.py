@@ -1,0 +1,27 @@
+"""What every run of a runtime works with, handed down as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.logs.base import EventLog
+from ashore_stores.ports import Ports
+
+from ashore.engine.looking import Looker
+from ashore.engine.reuse import Reuse
+from ashore.engine.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Stores, ports and what is shared by all runs."""
+
+    log: EventLog
+    artifacts: ArtifactStore
+    ports: Ports
+    reuse: Reuse
+    threads: Threads
+    looker: Looker
+    grace: float = 10.0
+    """Seconds that a cancelled `def` step in a thread is waited for before it is named abandoned."""

@@ -1,0 +1,144 @@
+"""The hot path: ready invocations are awaited inline, on as few tasks as can be. The one place that touches asyncio.
+
+One pump task drains the ready deque. As long as steps return without suspending, there is no other task, no timer, no lock. A
+`call_soon` check is armed while a pump runs: it can only fire when the pump gave the loop a turn, that is, when the step it
+awaits has suspended. That step then keeps its task to itself and the pump retires after it, so that cancelling or breaking a
+task hits exactly one step; another pump goes on with what is ready. A function that suspended once gets a task of its own at
+once from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Generic, TypeVar
+
+Unit = TypeVar("Unit")
+
+_SLICE = 64
+"""Steps after which a pump lets the loop have a turn, so that a long run does not hold it."""
+
+
+class Pumps(Generic[Unit]):
+    """The tasks of one run.
+
+    `begin(unit)` is synchronous: it settles the unit itself (None), or gives the coroutine to await and the function it will
+    call, by which steps that suspend are known.
+    """
+
+    def __init__(
+        self,
+        ready: deque[Unit],
+        begin: Callable[[Unit], tuple[Any, Coroutine[Any, Any, None]] | None],
+        idle: Callable[[], None],
+        context: Context,
+    ) -> None:
+        self._ready = ready
+        self._begin = begin
+        self._idle = idle
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._suspending: set[Any] = set()
+        self._active: asyncio.Task[None] | None = None
+        """The pump that drains the deque now; None while there is none or its step has suspended."""
+        self._turn = 0
+        self._is_armed = False
+        self._inside: asyncio.Task[None] | None = None
+        """The pump that is awaiting a step inline."""
+        self.stopping = False
+
+    @property
+    def tasks(self) -> int:
+        return len(self._tasks)
+
+    def is_suspending(self, function: Any) -> bool:
+        """Whether this function is known to suspend."""
+        return function in self._suspending
+
+    def wake(self) -> None:
+        """Something is ready: have it run, on the pump that is under way or on a new one."""
+        if self._active is None and self._ready and not self.stopping:
+            self._active = self.spawn(self._pump())
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of this run for `work`, with the run's context."""
+        task = self._loop.create_task(work, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def stop(self) -> None:
+        """Cancel what runs and wait until it has ended."""
+        self.stopping = True
+        own = asyncio.current_task()
+        while left := [task for task in self._tasks if task is not own]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+
+    def _arm(self) -> None:
+        if not self._is_armed:
+            self._is_armed = True
+            self._loop.call_soon(self._check)
+
+    def _check(self) -> None:
+        """The pump gave the loop a turn: its step suspended, unless it was the pump's own yield."""
+        self._is_armed = False
+        self._turn += 1
+        if self._inside is None or self._inside is not self._active:
+            return
+        self._active = None
+        if self._ready:
+            self.wake()
+        else:
+            self._idle()
+
+    async def _pump(self) -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        ready = self._ready
+        begin = self._begin
+        base = copy_context()
+        count = 0
+        self._arm()
+        while ready and not self.stopping:
+            todo = begin(ready.popleft())
+            count += 1
+            if todo is not None and self._must_retire(await self._inline(*todo, me), me, base):
+                if self._active is me:
+                    self._active = None
+                self.wake()
+                return
+            if count % _SLICE == 0:
+                await asyncio.sleep(0)
+                self._arm()
+        if self._active is me:
+            self._active = None
+        self._idle()
+
+    async def _inline(self, function: Any, work: Coroutine[Any, Any, None], me: asyncio.Task[None]) -> bool:
+        """Await `work` here, or give it a task if its function is known to suspend; whether it suspended here."""
+        if function in self._suspending:
+            self.spawn(work)
+            return False
+        turn = self._turn
+        self._inside = me
+        await work
+        if turn == self._turn:
+            self._inside = None
+            return False
+        self._suspending.add(function)
+        return True
+
+    def _must_retire(self, suspended: bool, me: asyncio.Task[None], base: Context) -> bool:
+        return suspended or self.stopping or me.cancelling() > 0 or copy_context() != base
+
+
+def is_cancelled_from_outside() -> bool:
+    """Whether somebody asked the current task to be cancelled (a stray CancelledError has no such asker)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+

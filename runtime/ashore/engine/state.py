@@ -1,0 +1,183 @@
+"""The machine: which invocations may run, what has become of each, and when a run is over. Pure.
+
+Its rules, all of them:
+
+* a node waits until every input has its outputs, then it is ready, exactly once;
+* an outcome is final; the first one counts, live as replayed;
+* a failed node skips everything that needs it, and nothing else;
+* a run is settled when no node waits, is ready or runs.
+
+`completed`, `failed` and `skipped` change nodes in place and push what became ready on `ready`. `receive` is the same behind
+the decoding of a recorded event: the state of a live run equals the state that anybody folds from its bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from ashore.events import ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped
+from ashore.graph import Fan, Graph, Node
+from ashore.ids import CacheKey, InvocationId, RunId
+
+WAITING, READY, RUNNING, DONE, FAILED, SKIPPED = range(6)
+STATES = ("waiting", "ready", "running", "done", "failed", "skipped")
+
+
+class Machine:
+    """The state of one run."""
+
+    __slots__ = ("by_invocation", "failures", "nodes", "ready", "unsettled")
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = graph.nodes
+        self.by_invocation = graph.by_invocation
+        self.ready: deque[Node] = deque()
+        self.unsettled = len(graph.nodes)
+        self.failures: list[Node] = []
+
+    def begin(self) -> None:
+        """Everything without inputs becomes ready, in the order of the calls."""
+        for node in self.nodes:
+            if node.state == WAITING and not node.missing:
+                node.state = READY
+                self.ready.append(node)
+
+    @property
+    def is_settled(self) -> bool:
+        return not self.unsettled
+
+    def completed(self, node: Node, outputs: tuple[Output, ...]) -> None:
+        """`node` has its outputs. Never waits, never looks at a clock."""
+        if node.state >= DONE:
+            return
+        node.state = DONE
+        node.outputs = outputs
+        self.unsettled -= 1
+        ready = self.ready
+        for consumer in node.consumers:
+            consumer.missing -= 1
+            if not consumer.missing and consumer.state == WAITING:
+                consumer.state = READY
+                ready.append(consumer)
+
+    def failed(self, node: Node, failure: Failure) -> list[Node]:
+        """`node` failed for good; returns what is skipped because of it."""
+        if node.state >= DONE:
+            return []
+        node.state = FAILED
+        node.failure = failure
+        self.unsettled -= 1
+        self.failures.append(node)
+        return self._skip_consumers(node, node.invocation)
+
+    def skipped(self, node: Node, because: Iterable[InvocationId] = ()) -> list[Node]:
+        """`node` will not run; returns what else is skipped because of it."""
+        if node.state >= DONE:
+            return []
+        node.state = SKIPPED
+        node.because.extend(because)
+        self.unsettled -= 1
+        return self._skip_consumers(node, *node.because)
+
+    def _skip_consumers(self, node: Node, *because: InvocationId) -> list[Node]:
+        skipped: list[Node] = []
+        pending = list(node.consumers)
+        while pending:
+            consumer = pending.pop()
+            if consumer.state == WAITING:
+                consumer.state = SKIPPED
+                consumer.because.extend(because)
+                self.unsettled -= 1
+                skipped.append(consumer)
+                pending.extend(consumer.consumers)
+        return skipped
+
+    def cancel(self) -> list[Node]:
+        """Everything that has no outcome yet is skipped; returns it."""
+        left = [node for node in self.nodes if node.state < DONE]
+        for node in left:
+            node.state = SKIPPED
+        self.unsettled = 0
+        self.ready.clear()
+        return left
+
+    def open_fan(self, node: Node, count: int) -> Fan:
+        """The number of elements of a fan-out is known; outcomes that were recorded before are folded in."""
+        fan = node.elements
+        if fan is None:
+            fan = node.elements = Fan(count)
+        elif fan.count != count:
+            fan = node.elements = _resized(fan, count)
+        return fan
+
+    def receive(self, event: Event) -> None:
+        """Fold one recorded event of this run in. Events about invocations that nobody asks for are orphans: left alone."""
+        if isinstance(event, StepRan):
+            node = self.by_invocation.get(event.invocation)
+            if node is not None:
+                node.key = event.key
+                node.reused_run = event.reused_run
+                node.attempt = event.attempt
+                self.completed(node, event.outputs)
+        elif isinstance(event, StepFailed):
+            node = self.by_invocation.get(event.invocation)
+            if node is not None:
+                node.attempt = event.attempt
+                self.failed(node, event.failure)
+        elif isinstance(event, StepSkipped):
+            node = self.by_invocation.get(event.invocation)
+            if node is not None:
+                self.skipped(node, event.because)
+        elif isinstance(event, ElementsRan):
+            node = self.by_invocation.get(event.invocation)
+            if node is not None:
+                _fold_elements(node, event)
+
+    def fold(self) -> list[tuple[str, str, CacheKey, tuple[Output, ...], RunId]]:
+        """The state as plain values: equal for a live run and for the fold of its bytes."""
+        return [
+            (node.invocation.hex(), STATES[node.state], node.key, node.outputs, node.reused_run)
+            for node in self.nodes
+            if node.state >= DONE
+        ]
+
+
+def outputs_of(event: ElementsRan, place: int) -> tuple[Output, ...]:
+    """The outputs of the element at `place` among the event's indices."""
+    return tuple(
+        Output(
+            column.digests[32 * place : 32 * place + 32],
+            column.sizes[place],
+            column.format,
+            column.type,
+            column.data[place],
+            column.contents[place] if column.contents else b"",
+        )
+        for column in event.columns
+    )
+
+
+def _fold_elements(node: Node, event: ElementsRan) -> None:
+    highest = max((*event.indices, *(index for index, _ in event.failed)), default=-1)
+    fan = node.elements
+    if fan is None:
+        fan = node.elements = Fan(highest + 1)
+    elif fan.count <= highest:
+        fan = node.elements = _resized(fan, highest + 1)
+    for place, index in enumerate(event.indices):
+        if fan.outputs[index] is None and index not in fan.failed:
+            fan.outputs[index] = outputs_of(event, place)
+            fan.unsettled -= 1
+    for index, failure in event.failed:
+        if fan.outputs[index] is None and index not in fan.failed:
+            fan.failed[index] = failure
+            fan.unsettled -= 1
+
+
+def _resized(fan: Fan, count: int) -> Fan:
+    larger = Fan(count)
+    larger.outputs[: fan.count] = fan.outputs
+    larger.failed = dict(fan.failed)
+    larger.unsettled = count - sum(outputs is not None for outputs in larger.outputs) - len(larger.failed)
+    return larger

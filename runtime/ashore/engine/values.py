@@ -1,0 +1,241 @@
+"""Between stored forms and values: what a consumer receives, and what an invocation's result becomes.
+
+A consumer receives the stored form loaded back, so that a fresh, a reused and a resumed run see the same. Values that cannot
+change are shared by all consumers of a process; everything else is loaded anew for each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from ashore_stores.artifacts.base import ArtifactStore
+
+from ashore.codec import decode, encode
+from ashore.events import Output, raw_digest, text_digest
+from ashore.files import File
+from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill
+from ashore.ids import CacheKey, hash_id
+from ashore.materialize import check_loads_back, dump_to, dump_value, load_value, may_share
+
+INLINE_LIMIT = 32 * 1024
+"""Bytes up to which a value lives in the log; larger ones are blobs."""
+
+_CHECK_AT_ONCE = 64 * 1024 * 1024
+"""Bytes up to which a first value is loaded back and compared before it is published."""
+
+_RULES = b"keys/1"
+"""The version of the rules by which keys are made: it is part of every key."""
+
+Blobs = Mapping[bytes, memoryview]
+"""Blobs that were loaded for a consumer, by digest."""
+
+_checked: set[tuple[Any, int, type]] = set()
+"""Which (function, output, type) have had their first value checked in this process."""
+
+
+class Item(NamedTuple):
+    """One element of a fan-out's source: what it is named by, and how it is had."""
+
+    identity: bytes
+    value: Any
+    """An `Output`, a tuple of them, or the plain value itself."""
+    file: File | None = None
+
+
+def blobs_of(arguments: Iterable[Argument]) -> list[bytes]:
+    """Digests of the blobs that must be loaded before these arguments can be given."""
+    needed: list[bytes] = []
+    for argument in arguments:
+        for source in argument.sources:
+            if type(source) is Ref:
+                needed.extend([output.digest for output in outputs_at(source) if output.data is None])
+    return needed
+
+
+def outputs_at(ref: Ref) -> Iterable[Output]:
+    """All outputs that a reference stands for."""
+    node = ref.node
+    if node.fan:
+        for outputs in node.elements.kept() if node.elements else ():
+            if ref.output is None:
+                yield from outputs
+            else:
+                yield outputs[ref.output]
+    elif ref.output is None:
+        yield from node.outputs
+    else:
+        yield node.outputs[ref.output]
+
+
+async def load_blobs(artifacts: ArtifactStore, digests: Iterable[bytes]) -> Blobs:
+    """Load blobs, verified and mapped. Raises `Missing`, `Corrupt`."""
+    return {digest: await artifacts.load(text_digest(digest)) for digest in digests}
+
+
+def load_output(output: Output, blobs: Blobs) -> Any:
+    """One stored value as a consumer receives it."""
+    data = output.data
+    return load_value(output.format, blobs[output.digest] if data is None else data)
+
+
+def load_outputs(outputs: Sequence[Output], place: int | None, several: bool, blobs: Blobs) -> Any:
+    """A step's value: one output, or the tuple of all."""
+    if place is not None:
+        return load_output(outputs[place], blobs)
+    if several:
+        return tuple([load_output(output, blobs) for output in outputs])
+    return load_output(outputs[0], blobs)
+
+
+def load_source(source: Source, blobs: Blobs) -> Any:
+    """What stands for this place in the consumer's arguments."""
+    if type(source) is FileRef:
+        return source.file
+    assert type(source) is Ref
+    node = source.node
+    several = node.work.outputs is not None
+    if node.fan:
+        kept = node.elements.kept() if node.elements else ()
+        return [load_outputs(outputs, source.output, several, blobs) for outputs in kept]
+    if node.shared is not UNSET and source.output is None:
+        return node.shared
+    value = load_outputs(node.outputs, source.output, several, blobs)
+    if not several and may_share(node.outputs[0].format, value):
+        node.shared = value
+    return value
+
+
+def arguments_of(node: Node, blobs: Blobs) -> dict[str, Any]:
+    """The arguments of a call of `node`, fresh for it. Fan-out arguments are left out."""
+    return {argument.name: _value_of(argument, blobs) for argument in node.arguments if argument.each is None}
+
+
+def _value_of(argument: Argument, blobs: Blobs) -> Any:
+    template = argument.template
+    if type(template) is Ref:
+        return load_source(template, blobs)
+    if not argument.sources:
+        return decode(argument.encoded) if argument.fresh else template
+    return fill(template, partial(load_source, blobs=blobs))
+
+
+def content_of(source: Source) -> bytes:
+    """What a source brings into the keys of its consumers: the identity of its content."""
+    if type(source) is FileRef:
+        return source.content
+    assert type(source) is Ref
+    outputs = list(outputs_at(source))
+    if len(outputs) == 1 and not source.node.fan:
+        return outputs[0].identity
+    return hash_id(*(output.identity for output in outputs))
+
+
+def key_of(node: Node) -> CacheKey:
+    """The cache key of an invocation; of a fan-out, the part that all elements share."""
+    parts: list[bytes] = [_RULES, node.code]
+    for argument in node.arguments:
+        if argument.each is not None:
+            continue
+        parts.append(argument.name.encode())
+        parts.append(argument.encoded)
+        parts.extend(content_of(source) for source in argument.sources)
+    return CacheKey(hash_id(*parts))
+
+
+def element_key(shared: CacheKey, items: Sequence[Item]) -> CacheKey:
+    """The cache key of one element."""
+    return CacheKey(hash_id(shared, *(item.identity for item in items)))
+
+
+def items_of(argument: Argument, blobs: Blobs) -> list[Item]:
+    """The elements of a fan-out's source. Raises `TypeError` if it is not a list."""
+    template = argument.template
+    if type(template) is not Ref:
+        return [_item(part) for part in template]
+    node = template.node
+    if node.fan:
+        return [_item_of_outputs(outputs, template.output) for outputs in (node.elements.kept() if node.elements else ())]
+    value = load_source(template, blobs)
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"each({node.work.name}(...)) needs a list; {node.work.name} returned {type(value).__name__}")
+    return [_item(part) for part in value]
+
+
+def _item(part: Any) -> Item:
+    if type(part) is Ref:
+        outputs = list(outputs_at(part))
+        if len(outputs) == 1 and not part.node.fan:
+            return Item(outputs[0].identity, outputs[0])
+        return Item(content_of(part), tuple(outputs))
+    if type(part) is FileRef:
+        return Item(part.content, part.file, part.file)
+    if type(part) is File:
+        return Item(FileRef(part).content, part, part)
+    return Item(encode(part), part)
+
+
+def _item_of_outputs(outputs: tuple[Output, ...], place: int | None) -> Item:
+    if place is not None:
+        return Item(outputs[place].identity, outputs[place])
+    if len(outputs) == 1:
+        return Item(outputs[0].identity, outputs[0])
+    return Item(hash_id(*(output.identity for output in outputs)), outputs)
+
+
+def load_item(item: Item, blobs: Blobs) -> Any:
+    """An element's value, fresh for its one consumer."""
+    value = item.value
+    if type(value) is Output:
+        return load_output(value, blobs)
+    if type(value) is tuple and value and type(value[0]) is Output:
+        return tuple([load_output(output, blobs) for output in value])
+    return value
+
+
+class Large(NamedTuple):
+    """A result too large for the log: to be stored as a blob."""
+
+    value: Any
+    format: str
+    type: str
+    content: bytes
+    place: int
+
+
+def dump_result(fn: Callable[..., Any], result: Any, several: int | None) -> list[Output | Large]:
+    """A step's result in its stored form, checked. Raises `MaterializeError`, `TypeError` (a wrong number of outputs)."""
+    if several is None:
+        return [_dump(fn, result, 0)]
+    if not isinstance(result, tuple) or len(result) != several:
+        raise TypeError(f"{fn.__name__} is annotated to return a tuple of {several} outputs, but returned {_shape(result)}")
+    return [_dump(fn, value, place) for place, value in enumerate(result)]
+
+
+def _dump(fn: Callable[..., Any], value: Any, place: int) -> Output | Large:
+    dumped = dump_value(value, limit=INLINE_LIMIT)
+    data = dumped.data
+    if data is None:
+        return Large(value, dumped.format, dumped.type, dumped.content, place)
+    first = (fn, place, type(value))
+    if first not in _checked:
+        check_loads_back(value, dumped.format, data)
+        _checked.add(first)
+    return Output(hashlib.sha256(data).digest(), len(data), dumped.format, dumped.type, data, dumped.content)
+
+
+async def store_large(artifacts: ArtifactStore, fn: Callable[..., Any], large: Large, run: Callable[..., Any]) -> Output:
+    """Store a large value as a blob, durable when this returns; a first value is loaded back and compared."""
+    blob = await artifacts.put(partial(dump_to, large.value))
+    first = (fn, large.place, type(large.value))
+    if first not in _checked and blob.size <= _CHECK_AT_ONCE:
+        data = await artifacts.load(blob.digest)
+        await run(check_loads_back, large.value, large.format, data)
+        _checked.add(first)
+    return Output(raw_digest(blob.digest), blob.size, large.format, large.type, None, large.content)
+
+
+def _shape(result: Any) -> str:
+    return f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__

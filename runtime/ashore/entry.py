@@ -1,0 +1,114 @@
+"""The entry points: `ashore.run`, `ashore.start`, and what awaiting a call outside a runtime does.
+
+A call that is awaited where no runtime is open uses one that belongs to the event loop: it is opened by the first such call
+and closed when the loop cancels its tasks at its end, as `asyncio.run` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from ashore.errors import InsideLoop
+from ashore.handles import Handle, set_awaiter
+from ashore.runs import Run
+from ashore.runtime import Runtime, current_runtime
+from ashore.steps import Step
+
+T = TypeVar("T")
+
+
+class _LoopRuntime:
+    """The runtime of one event loop, with the task that holds it open."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.runtime: Runtime | None = None
+        self.error: Exception | None = None
+        self.task = asyncio.get_running_loop().create_task(self._hold(), name="ashore runtime of this loop")
+
+    async def _hold(self) -> None:
+        try:
+            async with Runtime() as runtime:
+                self.runtime = runtime
+                self.opened.set()
+                await anyio.sleep_forever()
+        except Exception as error:  # noqa: BLE001  # told to whoever waits for the runtime; there is nobody else to tell
+            self.error = error
+        finally:
+            self.opened.set()
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopRuntime] = WeakKeyDictionary()
+
+
+async def runtime_here() -> Runtime:
+    """The runtime whose block we are in, else the one of this loop."""
+    runtime = current_runtime.get()
+    if runtime is not None:
+        return runtime
+    loop = asyncio.get_running_loop()
+    held = _by_loop.get(loop)
+    if held is None or held.task.done():
+        held = _by_loop[loop] = _LoopRuntime()
+    await held.opened.wait()
+    if held.runtime is None or held.error is not None:
+        _by_loop.pop(loop, None)
+        raise held.error or RuntimeError("the loop is closing: nothing new is started")
+    return held.runtime
+
+
+async def start(call: Handle[T], /, *, key: str | None = None) -> Run[T]:
+    """Start a run of a call in the runtime that is open here; returns when its start is durable. See `Runtime.start`."""
+    return await (await runtime_here()).start(call, key=key)
+
+
+async def awaited(call: Handle[T]) -> T:
+    """What `await call` does outside a pipeline: a run, and its result (a step's own exception, for a single step)."""
+    run = await (await runtime_here()).start_soon(call)
+    if isinstance(call.bound.work, Step):
+        return await run.value_or_own_error()
+    return await run
+
+
+def run(call: Coroutine[Any, Any, T], /) -> T:
+    """Run a call (or any awaitable of ashore's) to its end and return its result: the one synchronous front.
+
+    Raises `InsideLoop` where an event loop is running: there one writes `await`. Ctrl-C cancels the run and leaves the home sound.
+    """
+    if _is_inside_loop():
+        raise InsideLoop("ashore.run(...) was called inside a running event loop", mend="Write `await ...` instead")
+    return anyio.run(_main, call)
+
+
+async def _main(call: Coroutine[Any, Any, T]) -> T:
+    async with Runtime():
+        if not isinstance(call, Handle):
+            return await call
+        runtime = await runtime_here()
+        run = await runtime.start_soon(call)
+        try:
+            return await (run.value_or_own_error() if isinstance(call.bound.work, Step) else run._value())
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await run.cancel()
+            raise
+
+
+def _is_inside_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _current_task() -> object | None:
+    return asyncio.current_task() if _is_inside_loop() else None
+
+
+set_awaiter(awaited, _current_task)

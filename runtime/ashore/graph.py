@@ -1,0 +1,396 @@
+"""Wiring: the calls of a `def` pipeline's body become a checked graph of invocations. Pure.
+
+A node is one invocation. It is named by content (scope, step, identities of its inputs), so that equal calls are one node with
+many handles, and a body that is wired again after a crash finds its recorded results. A graph cannot have a cycle: a handle
+exists only after its call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from ashore.calls import Bound, current_scope
+from ashore.codec import Unencodable, encode
+from ashore.each import Each
+from ashore.errors import GraphError
+from ashore.events import Call, ElementsRan, Failure, FileUse, Input, Output
+from ashore.files import File
+from ashore.handles import Handle
+from ashore.ids import ID_SIZE, CacheKey, CodeId, InvocationId, RunId
+from ashore.parameters import compatible, validated
+from ashore.steps import Parameter, Pipeline, Step
+
+_PLAIN = (int, str, float, bool, type(None), bytes)
+_PLACEHOLDER = "\0input"
+
+
+class Ref:
+    """A place in an argument that another node's output will fill."""
+
+    __slots__ = ("node", "output")
+
+    def __init__(self, node: Node, output: int | None) -> None:
+        self.node = node
+        self.output = output
+
+    @property
+    def identity(self) -> bytes:
+        place = 0xFFFF if self.output is None else self.output
+        return self.node.invocation + place.to_bytes(2, "little")
+
+    def __repr__(self) -> str:
+        return repr(self.node) if self.output is None else f"{self.node!r}[{self.output}]"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A place in an argument that is a file, looked at already."""
+
+    file: File
+
+    @property
+    def identity(self) -> bytes:
+        return self.file.path.encode("utf-8", "surrogateescape") + b"\0" + self.file.digest
+
+    @property
+    def content(self) -> bytes:
+        """What the file brings into a cache key: its name without folders, and its content."""
+        return self.file.name.encode("utf-8", "surrogateescape") + b"\0" + self.file.digest
+
+
+Source: TypeAlias = Ref | FileRef
+
+
+class Argument:
+    """One argument of a node: a template with places for inputs, or a plain value."""
+
+    __slots__ = ("each", "encoded", "fresh", "name", "paths", "sources", "template")
+
+    def __init__(
+        self, name: str, template: Any, sources: Sequence[Source], paths: Sequence[str], encoded: bytes, each: Each[Any] | None
+    ) -> None:
+        self.name = name
+        self.template = template
+        self.sources = sources
+        self.paths = paths
+        self.encoded = encoded
+        """The plain value, or the template with placeholders, as canonical bytes; empty for a lone input."""
+        self.each = each
+        self.fresh = not sources and not isinstance(template, _PLAIN)
+        """Whether each consumer needs a copy of its own of this plain value."""
+
+
+WAITING = 0
+UNSET: Any = object()
+"""No value yet."""
+
+
+class Node:
+    """An invocation: what was asked for, and how far it is.
+
+    The wiring fills the first part; the machine (`ashore.engine.state`) alone changes the second.
+    """
+
+    __slots__ = (
+        "arguments",
+        "attempt",
+        "because",
+        "code",
+        "consumers",
+        "elements",
+        "failure",
+        "fan",
+        "index",
+        "invocation",
+        "key",
+        "missing",
+        "outputs",
+        "ready_at",
+        "reused_run",
+        "scope",
+        "shared",
+        "state",
+        "work",
+    )
+
+    def __init__(self, index: int, work: Step[Any, Any], scope: str, arguments: list[Argument], invocation: InvocationId) -> None:
+        self.index = index
+        self.work = work
+        self.scope = scope
+        self.arguments = arguments
+        self.invocation = invocation
+        self.fan = any(argument.each is not None for argument in arguments)
+        self.code: CodeId = CodeId(b"")
+        self.consumers: list[Node] = []
+
+        self.state = WAITING
+        self.missing = 0
+        self.key: CacheKey = CacheKey(b"")
+        self.outputs: tuple[Output, ...] = ()
+        self.elements: Fan | None = None
+        self.failure: Failure | None = None
+        self.because: list[InvocationId] = []
+        self.reused_run = RunId("")
+        self.ready_at = 0.0
+        self.attempt = 1
+        self.shared: Any = UNSET
+        """The loaded value, if it is immutable and may be handed to every consumer."""
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether a result may be served to other runs: at least one input is an artifact, or the step says so."""
+        cache = self.work.options.cache
+        if cache is not None:
+            return cache
+        return any(argument.sources for argument in self.arguments)
+
+    def __repr__(self) -> str:
+        return f"{self.scope + '/' if self.scope else ''}{self.work.name}:{self.invocation.hex()[:8]}"
+
+
+
+
+class Fan:
+    """The columns of a fan-out: what became of each element, by index."""
+
+    __slots__ = ("count", "failed", "outputs", "unsettled")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.unsettled = count
+        self.outputs: list[tuple[Output, ...] | None] = [None] * count
+        self.failed: dict[int, Failure] = {}
+
+    def kept(self) -> Iterator[tuple[Output, ...]]:
+        """The outputs of the elements that have some, in order."""
+        return (outputs for outputs in self.outputs if outputs is not None)
+
+
+@dataclass(slots=True)
+class Graph:
+    """A checked graph: nodes in an order in which inputs come first, and the shape of the result."""
+
+    nodes: list[Node]
+    result: Any = None
+    """The pipeline's result with a `Ref` in the place of each handle."""
+    by_invocation: dict[InvocationId, Node] = field(default_factory=dict)
+
+
+class Wiring:
+    """The scope in which a `def` pipeline's body is called: it collects what the body asks for."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.by_invocation: dict[InvocationId, Node] = {}
+        self._scope = ""
+        self._sub_runs: dict[str, int] = {}
+        self._checked: dict[tuple[int, int | None, int, str], bool] = {}
+
+    def called(self, bound: Bound) -> Any:
+        work = bound.work
+        if isinstance(work, Pipeline):
+            return self._sub_run(work, bound)
+        node = self._node(work, bound)
+        return Handle(bound, node=node)
+
+    def _sub_run(self, work: Pipeline[Any, Any], bound: Bound) -> Any:
+        outer = self._scope
+        count = self._sub_runs[work.name] = self._sub_runs.get(work.name, 0) + 1
+        self._scope = f"{outer}/{work.name}#{count}" if outer else f"{work.name}#{count}"
+        try:
+            return work.fn(**bound.arguments)
+        finally:
+            self._scope = outer
+
+    def _node(self, work: Step[Any, Any], bound: Bound) -> Node:
+        arguments = [self._argument(work, parameter, bound.arguments[parameter.name]) for parameter in work.parameters]
+        invocation = _identity(self._scope, work, arguments)
+        node = self.by_invocation.get(invocation)
+        if node is None:
+            node = Node(len(self.nodes), work, self._scope, arguments, invocation)
+            for argument in arguments:
+                for source in argument.sources:
+                    if type(source) is Ref:
+                        source.node.consumers.append(node)
+                        node.missing += 1
+            self.nodes.append(node)
+            self.by_invocation[invocation] = node
+        return node
+
+    def _argument(self, work: Step[Any, Any], parameter: Parameter, value: Any) -> Argument:
+        kind = type(value)
+        if kind in _PLAIN:
+            value = validated(parameter, value)
+            return Argument(parameter.name, value, (), (), encode(value), None)
+        if isinstance(value, Handle):
+            ref = self._ref(value)
+            self._check_fits(ref, work, parameter, value)
+            return Argument(parameter.name, ref, (ref,), (parameter.name,), b"", None)
+        if isinstance(value, Each):
+            return self._fan(parameter, value)
+        return self._composed(work, parameter, value)
+
+    def _ref(self, handle: Handle[Any]) -> Ref:
+        node = handle.node
+        if not isinstance(node, Node) or self.by_invocation.get(node.invocation) is not node:
+            raise GraphError(
+                f"{handle!r} belongs to another run or was called outside this pipeline: "
+                f"call {handle.bound.work.name}(...) inside the pipeline's body, or await it and pass its value"
+            )
+        return Ref(node, handle.output)
+
+    def _check_fits(self, ref: Ref, work: Step[Any, Any], parameter: Parameter, handle: Handle[Any]) -> None:
+        producer = ref.node
+        place = (id(producer.work), ref.output, id(work), parameter.name)
+        if place in self._checked or producer.fan:
+            return
+        produced = handle.annotation
+        if compatible(produced, parameter.annotation) is False:
+            raise GraphError(
+                f"{work.name}({parameter.name}=...) takes {_type_name(parameter.annotation)}, but "
+                f"{producer.work.name}(...) gives {_type_name(produced)}: pass another output, or change one of the annotations"
+            )
+        self._checked[place] = True
+
+    def _composed(self, work: Step[Any, Any], parameter: Parameter, value: Any) -> Argument:
+        sources: list[Source] = []
+        paths: list[str] = []
+        template = self._template(value, parameter.name, sources, paths)
+        if not sources:
+            value = validated(parameter, value)
+            return Argument(parameter.name, value, (), (), _encoded(work.name, parameter.name, value), None)
+        if template is sources[0]:
+            return Argument(parameter.name, template, sources, paths, b"", None)
+        skeleton = _encoded(work.name, parameter.name, fill(template, lambda _: _PLACEHOLDER))
+        return Argument(parameter.name, template, sources, paths, skeleton, None)
+
+    def _template(self, value: Any, path: str, sources: list[Source], paths: list[str]) -> Any:
+        """`value` with a `Ref` or `FileRef` in the place of each handle and file; itself if it holds none."""
+        kind = type(value)
+        if isinstance(value, Handle):
+            return self._found(self._ref(value), path, sources, paths)
+        if kind is File:
+            return self._found(FileRef(value), path, sources, paths)
+        if kind is list or kind is tuple:
+            before = len(sources)
+            parts = [self._template(item, f"{path}[{n}]", sources, paths) for n, item in enumerate(value)]
+            return kind(parts) if len(sources) > before else value
+        if kind is dict:
+            before = len(sources)
+            named = {key: self._template(item, f"{path}[{key!r}]", sources, paths) for key, item in value.items()}
+            return named if len(sources) > before else value
+        if isinstance(value, Each):
+            raise GraphError(f"each(...) stands inside {path}: pass it as an argument of its own, by position")
+        return value
+
+    @staticmethod
+    def _found(source: Source, path: str, sources: list[Source], paths: list[str]) -> Source:
+        sources.append(source)
+        paths.append(path)
+        return source
+
+    def _fan(self, parameter: Parameter, each: Each[Any]) -> Argument:
+        sources: list[Source] = []
+        paths: list[str] = []
+        if isinstance(each.source, Handle):
+            template: Any = self._found(self._ref(each.source), parameter.name, sources, paths)
+            return Argument(parameter.name, template, sources, paths, b"", each)
+        if not isinstance(each.source, (list, tuple, range)):
+            raise GraphError(
+                f"each({type(each.source).__name__}) cannot be fanned out: each(...) takes a list, or a handle of a list"
+            )
+        template = self._template(list(each.source), parameter.name, sources, paths)
+        skeleton = _encoded("each", parameter.name, fill(template, lambda _: _PLACEHOLDER) if sources else template)
+        return Argument(parameter.name, template, sources, paths, skeleton, each)
+
+
+def wire(pipeline: Pipeline[Any, Any], arguments: Mapping[str, Any]) -> Graph:
+    """Call a `def` pipeline's body with these (validated) arguments and collect its graph. Raises `GraphError`."""
+    wiring = Wiring()
+    token = current_scope.set(wiring)
+    try:
+        returned = pipeline.fn(**arguments)
+    finally:
+        current_scope.reset(token)
+    return _graph(wiring, returned)
+
+
+def wire_step(bound: Bound) -> Graph:
+    """The graph of one step that is run by itself."""
+    wiring = Wiring()
+    return _graph(wiring, wiring.called(bound))
+
+
+def _graph(wiring: Wiring, returned: Any) -> Graph:
+    sources: list[Source] = []
+    result = wiring._template(returned, "result", sources, [])
+    return Graph(wiring.nodes, result, wiring.by_invocation)
+
+
+def fill(template: Any, load: Callable[[Source], Any]) -> Any:
+    """A template with each place filled by what `load` gives for it. Containers are made anew."""
+    kind = type(template)
+    if kind is Ref or kind is FileRef:
+        return load(template)
+    if kind is list or kind is tuple:
+        return kind([fill(item, load) for item in template])
+    if kind is dict:
+        return {key: fill(item, load) for key, item in template.items()}
+    return template
+
+
+def call_of(node: Node) -> Call:
+    """A node as the log keeps it."""
+    inputs: list[Input] = []
+    files: list[FileUse] = []
+    params: list[tuple[str, bytes]] = []
+    for argument in node.arguments:
+        for path, source in zip(argument.paths, argument.sources, strict=True):
+            if type(source) is Ref:
+                inputs.append(Input(path, source.node.invocation, _output_place(source)))
+            elif type(source) is FileRef:
+                files.append(file_use(path, source.file))
+        if argument.encoded:
+            params.append((argument.name, argument.encoded))
+    return Call(
+        node.invocation, node.work.name, node.code, node.scope, tuple(inputs), tuple(files), tuple(params), node.fan
+    )
+
+
+def _output_place(source: Ref) -> int:
+    if source.output is not None:
+        return source.output
+    return 0 if source.node.work.outputs is None or source.node.fan else -1
+
+
+def file_use(argument: str, file: File) -> FileUse:
+    """A file as the log keeps it."""
+    return FileUse(argument, file.path, file.size, file.mtime_ns, file.digest)
+
+
+def _identity(scope: str, work: Step[Any, Any], arguments: Sequence[Argument]) -> InvocationId:
+    hasher = hashlib.blake2b(f"{scope}\0{work.name}".encode(), digest_size=ID_SIZE)
+    for argument in arguments:
+        hasher.update(b"\0" + argument.name.encode() + b"\0" + len(argument.encoded).to_bytes(8, "little") + argument.encoded)
+        for source in argument.sources:
+            identity = source.identity
+            hasher.update(len(identity).to_bytes(8, "little") + identity)
+        if argument.each is not None:
+            hasher.update(b"each " + argument.each.on_error.encode())
+    return InvocationId(hasher.digest())
+
+
+def _encoded(step: str, name: str, value: Any) -> bytes:
+    try:
+        return encode(value)
+    except Unencodable as error:
+        raise GraphError(
+            f"{step}({name}=...) cannot be recorded: {error}. Pass plain values, files or handles; let a step make anything else"
+        ) from error
+
+
+def _type_name(annotation: Any) -> str:
+    return getattr(annotation, "__name__", None) or str(annotation)

@@ -1,0 +1,77 @@
+"""A run's result as the log keeps it: its shape, with the outputs in it. Complete in itself, so that anybody can load it.
+
+The encoding is a nested msgpack array, by first element: "o" one output, "t" a step's tuple of outputs, "e" the elements of a
+fan-out, "l" / "u" / "d" a list, tuple or dict of shapes, "p" a plain value (`ashore.codec`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ashore.codec import decode, encode
+from ashore.events import Output
+from ashore.graph import FileRef, Node, Ref
+
+
+def encode_result(template: Any) -> bytes:
+    """The shape of a result whose references are all settled."""
+    return msgspec.msgpack.encode(_shape(template))
+
+
+def outputs_in(result: bytes) -> list[Output]:
+    """All outputs that a result names (some may be blobs that have to be loaded first)."""
+    found: list[Output] = []
+    if result:
+        _build(msgspec.msgpack.decode(result), lambda output: found.append(output))
+    return found
+
+
+def decode_result(result: bytes, load: Callable[[Output], Any]) -> Any:
+    """The value, each output by what `load` gives for it."""
+    return _build(msgspec.msgpack.decode(result), load) if result else None
+
+
+def _shape(template: Any) -> list[Any]:
+    kind = type(template)
+    if kind is Ref:
+        return _shape_of_ref(template)
+    if kind is FileRef:
+        return ["p", encode(template.file)]
+    if kind is list or kind is tuple:
+        return ["l" if kind is list else "u", [_shape(item) for item in template]]
+    if kind is dict:
+        return ["d", [[encode(key), _shape(item)] for key, item in template.items()]]
+    return ["p", encode(template)]
+
+
+def _shape_of_ref(ref: Ref) -> list[Any]:
+    node = ref.node
+    if node.fan:
+        kept = node.elements.kept() if node.elements else ()
+        return ["e", [_shape_of_outputs(node, outputs, ref.output) for outputs in kept]]
+    return _shape_of_outputs(node, node.outputs, ref.output)
+
+
+def _shape_of_outputs(node: Node, outputs: tuple[Output, ...], place: int | None) -> list[Any]:
+    if place is not None:
+        return ["o", outputs[place]]
+    if node.work.outputs is None:
+        return ["o", outputs[0]]
+    return ["t", list(outputs)]
+
+
+def _build(shape: list[Any], load: Callable[[Output], Any]) -> Any:
+    tag, content = shape
+    if tag == "o":
+        return load(msgspec.convert(content, Output))
+    if tag == "p":
+        return decode(content)
+    if tag == "d":
+        return {decode(key): _build(item, load) for key, item in content}
+    if tag == "t":
+        return tuple([load(msgspec.convert(output, Output)) for output in content])
+    items = [_build(item, load) for item in content]
+    return tuple(items) if tag == "u" else items

@@ -1,0 +1,255 @@
+"""A run as its users hold it: awaited, watched, cancelled, from the process that drives it or from any other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import anyio
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.keys import Position
+from ashore_stores.logs.base import EventLog, Frame
+
+from ashore.engine.failures import exception_of
+from ashore.engine.loop import Drive
+from ashore.engine.values import load_blobs, load_output
+from ashore.errors import RunCancelled, RunFailed
+from ashore.events import Adopted, Event, RunEnded, RunStarted, StepFailed, decode
+from ashore.ids import InvocationId, RunId
+from ashore.results import decode_result, outputs_in
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Happened(NamedTuple):
+    """An event of a run and its position in the log, by which one goes on after it."""
+
+    position: int
+    event: Event
+
+
+class Ending(NamedTuple):
+    """How a run ended."""
+
+    state: str
+    result: bytes
+    errors: tuple[Exception, ...]
+
+
+class Course(Protocol):
+    """The side of a run that knows how far it is."""
+
+    @property
+    def state(self) -> str: ...
+
+    async def wait(self) -> Ending:
+        """Wait for the end, durable. Raises the log's error if this process can no longer tell."""
+        ...
+
+    async def cancel(self) -> None: ...
+
+    def counts(self) -> dict[str, int]: ...
+
+
+class Run(Generic[T_co]):
+    """One run. Awaiting it gives its result, or raises `RunFailed` (with each step's own exception) or `RunCancelled`."""
+
+    def __init__(self, id: RunId, pipeline: str, log: EventLog, artifacts: ArtifactStore, course: Course) -> None:
+        self.id = id
+        self.pipeline = pipeline
+        self._log = log
+        self._artifacts = artifacts
+        self._course = course
+        self._ending: Ending | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{number} {name}" for name, number in self._course.counts().items() if number)
+        return f"<Run {self.id[:8]} of {self.pipeline}: {self.state}{f' ({counts})' if counts else ''}>"
+
+    @property
+    def state(self) -> str:
+        """"running", "done", "failed", "cancelled" or "lost" (this process can no longer tell)."""
+        return self._course.state
+
+    @property
+    def error(self) -> Exception | None:
+        """What failed it, once it has been awaited or has ended here."""
+        ending = self._ending
+        if ending is None or ending.state == "done":
+            return None
+        return self._error(ending)
+
+    def counts(self) -> dict[str, int]:
+        """Its invocations by state, as far as this process has seen."""
+        return self._course.counts()
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return self._value().__await__()
+
+    async def wait(self) -> str:
+        """Wait for its end, durable, and return its state; raises nothing of its steps."""
+        self._ending = await self._course.wait()
+        return self._ending.state
+
+    async def cancel(self) -> None:
+        """End it: running steps are cancelled, waiting ones skipped. From any process. Returns when it is over or asked for."""
+        await self._course.cancel()
+
+    async def events(self, after: int = 0) -> AsyncIterator[Happened]:
+        """Its events with a position above `after`, in log order, as they become durable, to its end."""
+        topic = self.id.encode()
+        frames = await self._log.about(topic)
+        for frame in frames:
+            for happened in _events_of(frame, self.id, after):
+                yield happened
+                if isinstance(happened.event, RunEnded):
+                    return
+        start = frames[-1].cursor if frames else Position(after)
+        async for frame in self._log.follow(start):
+            if topic not in frame.batch.topics:
+                continue
+            for happened in _events_of(frame, self.id, after):
+                yield happened
+                if isinstance(happened.event, RunEnded):
+                    return
+
+    async def _value(self) -> T_co:
+        await self.wait()
+        assert self._ending is not None
+        if self._ending.state != "done":
+            raise self._error(self._ending)
+        outputs = outputs_in(self._ending.result)
+        blobs = await load_blobs(self._artifacts, {output.digest for output in outputs if output.data is None})
+        value: T_co = decode_result(self._ending.result, lambda output: load_output(output, blobs))
+        return value
+
+    def _error(self, ending: Ending) -> Exception:
+        if ending.state == "cancelled":
+            return RunCancelled(f"run {self.id[:8]} of {self.pipeline} was cancelled", run=self)
+        return RunFailed(f"run {self.id[:8]} of {self.pipeline} failed", ending.errors, self)
+
+    async def value_or_own_error(self) -> T_co:
+        """As awaiting, but a run of one step raises the step's own exception."""
+        try:
+            return await self._value()
+        except RunFailed as failed:
+            if len(failed.failures) == 1:
+                raise failed.failures[0] from None
+            raise
+
+
+def _events_of(frame: Frame, run: RunId, after: int) -> list[Happened]:
+    events = decode(frame.batch.body, frame.count)
+    return [
+        Happened(frame.first + place, event)
+        for place, event in enumerate(events)
+        if frame.first + place > after and getattr(event, "run", None) == run
+    ]
+
+
+class Driven:
+    """The course of a run that this runtime drives."""
+
+    def __init__(self, drive: Drive) -> None:
+        self.drive = drive
+        self.finished = anyio.Event()
+
+    @property
+    def state(self) -> str:
+        return self.drive.state if self.finished.is_set() or self.drive.state == "lost" else "running"
+
+    def counts(self) -> dict[str, int]:
+        return self.drive.counts()
+
+    async def wait(self) -> Ending:
+        await self.finished.wait()
+        drive = self.drive
+        if drive.trouble is not None:
+            raise drive.trouble
+        failed = (node for node in drive.machine.failures if node.failure is not None)
+        errors = tuple(_raised(drive, node.invocation) or exception_of(node.failure) for node in failed)  # type: ignore[arg-type]  # filtered above
+        return Ending(drive.state, drive.result, errors)
+
+    async def cancel(self) -> None:
+        self.drive.cancel()
+        await self.finished.wait()
+
+
+def _raised(drive: Drive, invocation: InvocationId) -> Exception | None:
+    error = drive.errors.get(invocation)
+    return error if isinstance(error, Exception) else None
+
+
+class History:
+    """What is known of a run from its recorded events."""
+
+    def __init__(self) -> None:
+        self.started: RunStarted | None = None
+        self.owner = b""
+        self.ending: Ending | None = None
+        self.events: list[Event] = []
+        self._failed: dict[InvocationId, StepFailed] = {}
+
+    @classmethod
+    def of(cls, frames: list[Frame], run: RunId) -> History:
+        history = cls()
+        for frame in frames:
+            for event in decode(frame.batch.body, frame.count):
+                if getattr(event, "run", None) == run:
+                    history.receive(event)
+        return history
+
+    def receive(self, event: Event) -> None:
+        if self.ending is None:
+            self.events.append(event)
+        if isinstance(event, RunStarted):
+            self.started = event
+            self.owner = event.owner
+        elif isinstance(event, Adopted):
+            self.owner = event.owner
+        elif isinstance(event, StepFailed):
+            self._failed[event.invocation] = event
+        elif isinstance(event, RunEnded):
+            errors = [exception_of(self._failed[name].failure) for name in event.failed if name in self._failed]
+            if event.failure is not None:
+                errors.append(exception_of(event.failure))
+            self.ending = Ending(event.state, event.result, tuple(errors))
+
+
+class Watched:
+    """The course of a run that another process drives, or that is over."""
+
+    def __init__(
+        self,
+        history: History,
+        wait: Callable[[Watched], Awaitable[Ending]],
+        cancel: Callable[[Watched], Awaitable[None]],
+    ) -> None:
+        self.history = history
+        self.over = anyio.Event()
+        self._wait = wait
+        self._cancel = cancel
+        if history.ending is not None:
+            self.over.set()
+
+    @property
+    def state(self) -> str:
+        return self.history.ending.state if self.history.ending else "running"
+
+    def counts(self) -> dict[str, int]:
+        return {}
+
+    def receive(self, event: Event) -> None:
+        self.history.receive(event)
+        if self.history.ending is not None:
+            self.over.set()
+
+    async def wait(self) -> Ending:
+        if self.history.ending is not None:
+            return self.history.ending
+        return await self._wait(self)
+
+    async def cancel(self) -> None:
+        if self.history.ending is None:
+            await self._cancel(self)

@@ -1,0 +1,49 @@
+"""A stack: which parts a runtime works with. `local` is built in and needs no file; others by URL come in a later version."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ashore_stores import LocalArtifactStore, open_segment_log, system_ports
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.logs.base import EventLog
+from ashore_stores.ports import Ports
+
+from ashore.errors import HomeError
+from ashore.home import Home, open_home
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The parts, open."""
+
+    home: Home
+    ports: Ports
+    log: EventLog
+    artifacts: ArtifactStore
+
+    async def aclose(self) -> None:
+        await self.artifacts.aclose()
+        await self.log.aclose()
+
+
+async def open_stack(
+    name: str = LOCAL,
+    *,
+    home: str | os.PathLike[str] | None = None,
+    ports: Ports | None = None,
+    create: bool = True,
+) -> Stack:
+    """Open a stack's parts. Raises `HomeError`, `NewerFormat`, and `StoreError` for a log that cannot be opened."""
+    if name != LOCAL:
+        raise HomeError(
+            f"there is no stack {name!r}",
+            mend="This version has the built-in stack 'local'; stacks by URL come later",
+        )
+    ports = ports or system_ports()
+    place = await ports.workers.run(lambda: open_home(ports, home, create=create))
+    log = await open_segment_log(place.log, ports)
+    return Stack(place, ports, log, LocalArtifactStore(place.artifacts, ports))

@@ -1,0 +1,203 @@
+"""From a call to a run that can go: arguments checked, files looked at, the graph wired, its first events written down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ashore.calls import Bound
+from ashore.codec import Unencodable, decode, encode
+from ashore.engine.means import Means
+from ashore.errors import GraphError, NotInThisVersion
+from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted, StepDefined
+from ashore.files import File
+from ashore.fingerprint import fingerprint_of
+from ashore.graph import Graph, call_of, file_use, wire, wire_step
+from ashore.handles import Handle
+from ashore.ids import CodeId, RunId, hash_id
+from ashore.parameters import validated
+from ashore.steps import Pipeline, Step, Work
+from ashore.targets import target_of
+
+_CALLS = 4096
+"""Calls that go into one `Invoked` event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call whose arguments are checked and whose files have been looked at."""
+
+    work: Work[Any, Any]
+    arguments: Mapping[str, Any]
+    params: tuple[tuple[str, bytes], ...]
+    files: tuple[FileUse, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """Equal for equal arguments: by name, value, and of files path and content."""
+        parts: list[bytes] = [self.work.name.encode()]
+        for name, value in self.params:
+            parts += (name.encode(), value)
+        for use in self.files:
+            parts += (use.argument.encode(), use.path.encode("utf-8", "surrogateescape"), use.digest)
+        return hash_id(*parts)
+
+    def shown(self) -> dict[str, str]:
+        """The arguments as texts, for people."""
+        return {name: repr(value) for name, value in self.arguments.items()}
+
+
+async def prepare(bound: Bound, means: Means) -> Prepared:
+    """Check a call's arguments and look at its files. Raises `GraphError`, `Missing`."""
+    work = bound.work
+    _refuse_later(work)
+    arguments: dict[str, Any] = {}
+    for parameter in work.parameters:
+        value = bound.arguments[parameter.name]
+        if isinstance(value, Handle):
+            raise GraphError(
+                f"{work.name}({parameter.name}=...) got a handle outside a pipeline",
+                mend=f"Await it first and pass its value, or make the calls in a pipeline and start {work.name} there",
+            )
+        if holds_files(value):
+            value = await means.ports.workers.run(_looked_at, means, value)
+        arguments[parameter.name] = validated(parameter, value)
+    return Prepared(work, arguments, *_recorded(work, arguments))
+
+
+def prepared_again(work: Work[Any, Any], started: RunStarted) -> Prepared:
+    """The call of a recorded run, for resuming it: recorded arguments, files as they were looked at then."""
+    _refuse_later(work)
+    return Prepared(work, _restored(started), started.params, started.files)
+
+
+def wired(prepared: Prepared) -> Graph:
+    """The graph of a prepared call. Raises `GraphError`."""
+    work = prepared.work
+    if isinstance(work, Pipeline):
+        return wire(work, prepared.arguments)
+    return wire_step(Bound(work, dict(prepared.arguments), work.options))
+
+
+class Defined:
+    """Which fingerprints this process has stated in the log."""
+
+    def __init__(self) -> None:
+        self._stated: set[CodeId] = set()
+
+    def fingerprint(self, graph: Graph) -> list[Event]:
+        """Give each node its code's id; returns the definitions that have not been stated yet."""
+        events: list[Event] = []
+        codes: dict[int, CodeId] = {}
+        for node in graph.nodes:
+            work = node.work
+            code = codes.get(id(work))
+            if code is None:
+                taken = fingerprint_of(work.fn, name=work.name, role=work.role)
+                code = codes[id(work)] = taken.code
+                if code not in self._stated:
+                    self._stated.add(code)
+                    events.append(StepDefined(code, work.name, work.role, work.file, work.line, taken.parts, work.doc or ""))
+            node.code = code
+        return events
+
+
+def first_events(run: RunId, prepared: Prepared, owner: bytes, about: About) -> RunStarted:
+    """The event that a run starts with."""
+    return RunStarted(
+        run,
+        prepared.work.name,
+        target_of(prepared.work, about.root),
+        prepared.params,
+        prepared.files,
+        owner,
+        about.environment,
+        about.at,
+        about.key,
+        about.arrivals,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What else a run's first event says."""
+
+    root: str
+    environment: bytes
+    at: float
+    key: str = ""
+    arrivals: Arrivals | None = None
+
+
+def invoked(run: RunId, graph: Graph, known: Iterable[bytes] = ()) -> list[Event]:
+    """What the graph is, as events; invocations that were recorded before are left out."""
+    recorded = set(known)
+    calls = [call_of(node) for node in graph.nodes if node.invocation not in recorded]
+    return [Invoked(run, tuple(calls[start : start + _CALLS])) for start in range(0, len(calls), _CALLS)]
+
+
+def holds_files(value: Any) -> bool:
+    """Whether there is a file in this argument."""
+    kind = type(value)
+    if kind is File:
+        return True
+    if kind is list or kind is tuple:
+        return any(holds_files(item) for item in value)
+    if kind is dict:
+        return any(holds_files(item) for item in value.values())
+    return False
+
+
+def _looked_at(means: Means, value: Any) -> Any:
+    kind = type(value)
+    if kind is File:
+        return means.looker.look(value)
+    if kind is list or kind is tuple:
+        return kind([_looked_at(means, item) for item in value])
+    if kind is dict:
+        return {key: _looked_at(means, item) for key, item in value.items()}
+    return value
+
+
+def _recorded(
+    work: Work[Any, Any], arguments: Mapping[str, Any]
+) -> tuple[tuple[tuple[str, bytes], ...], tuple[FileUse, ...]]:
+    files: list[FileUse] = []
+    params: list[tuple[str, bytes]] = []
+    for name, value in arguments.items():
+        _collect(name, value, files)
+        try:
+            params.append((name, encode(value)))
+        except Unencodable as error:
+            raise GraphError(
+                f"{work.name}({name}=...) cannot be recorded: {error}",
+                mend="Pass plain values or files; let a step make anything else",
+            ) from error
+    return tuple(params), tuple(files)
+
+
+def _collect(path: str, value: Any, files: list[FileUse]) -> None:
+    kind = type(value)
+    if kind is File:
+        files.append(file_use(path, value))
+    elif kind is list or kind is tuple:
+        for place, item in enumerate(value):
+            _collect(f"{path}[{place}]", item, files)
+    elif kind is dict:
+        for key, item in value.items():
+            _collect(f"{path}[{key!r}]", item, files)
+
+
+def _restored(started: RunStarted) -> dict[str, Any]:
+    return {name: decode(value) for name, value in started.params}
+
+
+def _refuse_later(work: Work[Any, Any]) -> None:
+    if isinstance(work, Pipeline) and work.is_async:
+        raise NotInThisVersion(
+            f"the pipeline {work.name} is an `async def`: pipelines that decide while they run come in the next version",
+            where=f"{work.file}:{work.line}",
+            mend="Write it as a `def` that wires its steps",
+        )
+    assert isinstance(work, (Step, Pipeline))
