@@ -10,10 +10,11 @@ import pytest
 DOORS: dict[str, str] = {
     "ashore": "",
     "ashore_stores": """
-        ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Digest Disk DiskFile Entry
-        EventLog Fenced FileStat Frame Full Judged LocalArtifactStore LogStatistics MemoryArtifactStore Missing
-        NewerFormat NotDurable Ports Position Randomness ReadOnly START Servant Sink Space Span StoreError Ticket
-        Unavailable Watch Watcher Workers digest_of parse_digest system_ports
+        ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Damage Digest Disk DiskFile
+        Entry EventLog Fenced FileStat Frame Full Judged LocalArtifactStore LogSettings LogStatistics
+        MemoryArtifactStore MemoryEventLog MemoryHome Missing NewerFormat NotDurable Ports Position Randomness ReadOnly
+        START SegmentEventLog Servant Sink Space Span StoreError Ticket Unavailable Watch Watcher Workers digest_of
+        open_segment_log parse_digest system_ports verify_log
     """,
 }
 

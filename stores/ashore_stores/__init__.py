@@ -33,6 +33,13 @@ from ashore_stores.logs.base import Judged as Judged
 from ashore_stores.logs.base import LogStatistics as LogStatistics
 from ashore_stores.logs.base import Space as Space
 from ashore_stores.logs.base import Ticket as Ticket
+from ashore_stores.logs.memory import MemoryEventLog as MemoryEventLog
+from ashore_stores.logs.memory import MemoryHome as MemoryHome
+from ashore_stores.logs.segment import SegmentEventLog as SegmentEventLog
+from ashore_stores.logs.segment import open_segment_log as open_segment_log
+from ashore_stores.logs.segments import LogSettings as LogSettings
+from ashore_stores.logs.verify import Damage as Damage
+from ashore_stores.logs.verify import verify_log as verify_log
 from ashore_stores.ports import Change as Change
 from ashore_stores.ports import Clock as Clock
 from ashore_stores.ports import Disk as Disk

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import anyio
-import structlog
 
 from ashore_stores.errors import Closed, Corrupt, Fenced, NewerFormat, NotDurable, StoreError
 from ashore_stores.keys import Position
@@ -300,6 +300,7 @@ class Core:
     def _report(self) -> None:
         notes = self.notes()
         for note in notes[self._noted :]:
+            structlog = import_module("structlog")  # heavy, and hardly ever needed
             structlog.get_logger("ashore_stores.logs").warning("log repaired", folder=self.layout.folder, note=note)
         self._noted = len(notes)
 

@@ -118,6 +118,11 @@ def _load(library: Library, end: Place) -> Keys | None:
     return _decode(memoryview(data)[_START.size :], size)
 
 
+def has_damaged_keys(library: Library, end: Place) -> bool:
+    """Whether the segment that ends there has a key file that is not its own or not whole."""
+    return library.disk.stat(_path(library, end)) is not None and _load(library, end) is None
+
+
 def _decode(data: memoryview, size: int) -> Keys:
     entries, marks, _ = decode_keys(data[:size])
     number = len(marks) // MARK_SIZE

@@ -76,10 +76,11 @@ class Library:
         """The segments 1 to `upto`. Raises `Corrupt` if one is missing."""
         known = self._chapters
         if len(known) < upto:
-            self._chapters = known = known + [self._chapter(number) for number in range(len(known) + 1, upto + 1)]
+            self._chapters = known = known + [self.chapter(number) for number in range(len(known) + 1, upto + 1)]
         return known[:upto]
 
-    def _chapter(self, number: int) -> Chapter:
+    def chapter(self, number: int) -> Chapter:
+        """What one segment's checkpoint tells. Raises `Corrupt` if it is missing."""
         try:
             file, stored, seal = open_segment(self.disk, self.layout, number)
         except Missing as error:

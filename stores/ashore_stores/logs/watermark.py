@@ -56,10 +56,7 @@ class Watermark:
         self._file = file
 
     def read(self) -> State:
-        data = self._file.read(SIZE, 0).ljust(SIZE, b"\0")
-        found = [slot for slot in (_parse(data[at : at + PART]) for at in _SLOTS) if slot is not None]
-        generation, place = max(found, default=(0, NOWHERE))
-        return State(place, generation, data[PART : 2 * PART] != _CLEAR)
+        return read_watermark(self._file)
 
     def mark(self, owner: bytes, target: Place) -> None:
         """Say that everything up to `target` is about to be flushed."""
@@ -83,14 +80,37 @@ class Watermark:
         self._file.close()
 
 
+def read_watermark(file: DiskFile) -> State:
+    """What the file says. A slot that is damaged counts for nothing."""
+    data = _data(file)
+    found = [slot for slot in (_parse(data[at : at + PART]) for at in _SLOTS) if slot is not None]
+    generation, place = max(found, default=(0, NOWHERE))
+    return State(place, generation, data[PART : 2 * PART] != _CLEAR)
+
+
+def damages_in(file: DiskFile) -> list[tuple[int, str]]:
+    """Parts that are neither what was written nor empty: offset, and what that means."""
+    data = _data(file)
+    found: list[tuple[int, str]] = []
+    for at, magic in ((0, _SLOT_MAGIC), (PART, _MARK_MAGIC), (2 * PART, _SLOT_MAGIC)):
+        part = data[at : at + PART]
+        if part != _CLEAR and _parse(part, magic) is None:
+            found.append((at, "a damaged part of the watermark; the next flush writes it anew"))
+    return found
+
+
+def _data(file: DiskFile) -> bytes:
+    return file.read(SIZE, 0).ljust(SIZE, b"\0")
+
+
 def _part(magic: bytes, who: bytes, place: Place) -> bytes:
     fields = _FIELDS.pack(magic, who, place.segment, place.start, place.offset, place.position, place.checksum, 0)
     return (fields + _CHECK.pack(crc32(fields))).ljust(PART, b"\0")
 
 
-def _parse(part: bytes) -> tuple[int, Place] | None:
+def _parse(part: bytes, expected: bytes = _SLOT_MAGIC) -> tuple[int, Place] | None:
     magic, number, segment, start, offset, position, checksum, _ = _FIELDS.unpack_from(part)
-    if magic != _SLOT_MAGIC or _CHECK.unpack_from(part, _FIELDS.size)[0] != crc32(part[: _FIELDS.size]):
+    if magic != expected or _CHECK.unpack_from(part, _FIELDS.size)[0] != crc32(part[: _FIELDS.size]):
         return None
     if any(part[_FIELDS.size + _CHECK.size :]):
         return None
