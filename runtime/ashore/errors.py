@@ -1,0 +1,161 @@
+"""What can go wrong for a user of the runtime. Each error says what, where, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from types import FrameType
+from typing import Any, Self
+
+
+class AshoreError(Exception):
+    """Any trouble that ashore itself reports. `str()` is "where: what. mend"; the three are attributes, too."""
+
+    what: str = ""
+    where: str = ""
+    """"file:line", or "" where no line is to blame."""
+    mend: str = ""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.mend = mend
+        super().__init__(_sentence(what, where, mend))
+
+
+class GraphError(AshoreError):
+    """A step, a pipeline or a call of one is not right. Raised before anything runs."""
+
+
+class WrongArgument(GraphError, TypeError):
+    """A call's arguments do not fit the function's parameters: by name, by number or by type."""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        AshoreError.__init__(self, what, where=where, mend=mend)
+
+
+class NotInThisVersion(GraphError):
+    """Something that is designed but not built yet was asked for. It is never left out silently."""
+
+
+class NotAValue(TypeError, AttributeError, AshoreError):
+    """A handle was used as if it were the value that it stands for."""
+
+    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+        AshoreError.__init__(self, what, where=where, mend=mend)
+
+
+class NestedCall(AshoreError):
+    """A step was called inside a step: there it is `.fn(...)`, or the call belongs into the pipeline."""
+
+
+class InsideLoop(AshoreError):
+    """`ashore.run` was called where an event loop is running already: there one writes `await`."""
+
+
+class StepError(AshoreError):
+    """An attempt of a step failed for a reason that is not an exception of the step's own."""
+
+
+class StepFailure(StepError):
+    """A recorded failure whose own exception class is not imported here; the message names it."""
+
+
+class FileChanged(StepError):
+    """A file is not what it was when it was looked at: its new content is another version."""
+
+
+class RunFailed(ExceptionGroup[Exception], AshoreError):
+    """A run failed: an exception group of what failed it, each failure once, at its root."""
+
+    run: Any
+    """The run, or its id where nothing more is known."""
+
+    def __new__(cls, message: str, failures: Sequence[Exception], run: Any = None) -> Self:
+        self = super().__new__(cls, message, failures)
+        self.run = run
+        return self
+
+    def __init__(self, message: str, failures: Sequence[Exception], run: Any = None) -> None:
+        self.what = message
+
+    @property
+    def failures(self) -> tuple[Exception, ...]:
+        """The exceptions of the steps that failed the run."""
+        return tuple(self.exceptions)
+
+    def derive(self, excs: Sequence[Any], /) -> RunFailed:  # type: ignore[override]  # typeshed's overloads allow other results
+        """Part of it is a `RunFailed` of the same run."""
+        return RunFailed(self.message, excs, self.run)
+
+
+class RunCancelled(AshoreError):
+    """A run was cancelled by `run.cancel()`, from whichever process."""
+
+    def __init__(self, what: str, *, run: Any = None, where: str = "", mend: str = "") -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.run = run
+
+
+class KeyConflict(AshoreError):
+    """A start key is taken by a run with other arguments. `recorded` and `asked` are both argument sets, as texts by name."""
+
+    def __init__(self, key: str, pipeline: str, recorded: dict[str, str], asked: dict[str, str], *, run: str = "") -> None:
+        self.key = key
+        self.pipeline = pipeline
+        self.recorded = recorded
+        self.asked = asked
+        self.run = run
+        taken = f"run {run[:8]}, " if run else ""
+        what = f"the key {key!r} is taken by {taken}{_call(pipeline, recorded)}; asked for was {_call(pipeline, asked)}"
+        super().__init__(what, mend="Start it under another key, or with the arguments of that run")
+
+
+class HomeError(AshoreError):
+    """The home cannot be used as it is: not writable, of a newer format, on a network file system, already served ..."""
+
+
+class TargetError(AshoreError):
+    """There is no such file, module, step or pipeline."""
+
+
+class InternalError(AshoreError):
+    """Our bug. Please report it with the message."""
+
+
+class NotStarted(RuntimeWarning):
+    """A call outside a pipeline was dropped without being awaited or started."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """ "Did you mean `lr`?", or "" if nothing is near."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"Did you mean `{near[0]}`?" if near else ""
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame that is not of ashore itself; None if an event loop stands before it."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _package(frame) == "ashore":
+        frame = frame.f_back
+    return None if frame is None or _package(frame) in ("asyncio", "anyio", "threading") else frame
+
+
+def user_line() -> str:
+    """ "file:line" of the innermost frame that is not of ashore itself; "" if there is none."""
+    frame = user_frame()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _sentence(what: str, where: str, mend: str) -> str:
+    text = f"{where}: {what}" if where else what
+    return f"{text}. {mend}" if mend else text
+
+
+def _call(pipeline: str, arguments: dict[str, str]) -> str:
+    return f"{pipeline}({', '.join(f'{name}={value}' for name, value in arguments.items())})"

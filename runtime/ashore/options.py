@@ -1,0 +1,85 @@
+"""What a step or a pipeline asks for beside its function: frozen values, checked at decoration."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from ashore.errors import GraphError, NotInThisVersion
+
+
+class New(msgspec.Struct, frozen=True):
+    """The trigger of files that arrive: `new("inbox/*.csv")`, relative to the project's root."""
+
+    pattern: str
+
+
+def new(pattern: str) -> New:
+    """A trigger: each file that arrives at `pattern`, and each new version of one."""
+    if not str(pattern).strip():
+        raise GraphError(f"new({pattern!r}) names no files", mend='Give it a pattern: new("inbox/*.csv")')
+    return New(pattern)
+
+
+class Options(msgspec.Struct, frozen=True):
+    """The options of a step or pipeline, or of one call of it. Those that are not here are not in this version."""
+
+    cache: bool | None = None
+    """True: reuse across runs; False: never; None: the rule (reused if at least one input is an artifact)."""
+    on: New | None = None
+    """The trigger of a pipeline."""
+    limit: int | None = None
+    """How many triggered runs of a pipeline may be under way at once."""
+    key: str = ""
+    """A name for one call, so that calls that look equal are told apart."""
+
+
+W_co = TypeVar("W_co", covariant=True)
+
+
+class OptionsOf(Options, Generic[W_co], frozen=True, kw_only=True, eq=False):
+    """The options of one step or pipeline: read them, `fit.options.cache`, or call with others, `fit.options(key="a")(...)`."""
+
+    of: W_co
+
+    def __call__(self, *, key: str) -> W_co:
+        """The same step or pipeline, to be called with these options."""
+        work: Any = self.of
+        changed: W_co = work.with_options(msgspec.structs.replace(work.definition.options, key=key))
+        return changed
+
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "retry": (None, 0),
+    "timeout": (None,),
+    "effects": (None, False),
+    "process": (None, False),
+    "gpus": (None, 0),
+    "seed": (None,),
+    "store": (None, True),
+}
+"""Options whose machinery comes later, with the values that ask for nothing."""
+
+
+def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) -> Options:
+    """The options of the step or pipeline `name`; raises `GraphError` for what is wrong or not in this version."""
+    for option, neutral in _NEUTRAL.items():
+        value = asked.get(option)
+        if not any(value is fine or (type(value) is type(fine) and value == fine) for fine in neutral):
+            raise _refused(name, where, option, value)
+    limit, cache, on = asked.get("limit"), asked.get("cache"), asked.get("on")
+    if limit is not None and not is_pipeline:
+        raise _refused(name, where, "limit", limit, "on a step ")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise GraphError(f"{name}: limit={limit!r} is no number of runs", where=where, mend="Give a whole number: limit=1")
+    if cache is not None and type(cache) is not bool:
+        raise _refused(name, where, "cache", cache, "with a time or settings ", "Use cache=True or cache=False")
+    if on is not None and not isinstance(on, New):
+        raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
+    return Options(cache=cache, on=on, limit=limit)
+
+
+def _refused(name: str, where: str, option: str, value: Any, how: str = "", mend: str = "") -> NotInThisVersion:
+    what = f"{name} asks for {option}={value!r}: {option} {how}is not in this version of ashore, and nothing is left out silently"
+    return NotInThisVersion(what, where=where, mend=mend or f"Take {option}= out")
