@@ -17,7 +17,7 @@ from ashore.errors import InsideLoop
 from ashore.handles import Handle, set_awaiter
 from ashore.runs import Run
 from ashore.runtime import Runtime, current_runtime
-from ashore.steps import Step
+from ashore.works import Step
 
 T = TypeVar("T")
 
@@ -82,7 +82,8 @@ def run(call: Coroutine[Any, Any, T], /) -> T:
     """
     if _is_inside_loop():
         raise InsideLoop("ashore.run(...) was called inside a running event loop", mend="Write `await ...` instead")
-    return anyio.run(_main, call)
+    result: T = anyio.run(_main, call)
+    return result
 
 
 async def _main(call: Coroutine[Any, Any, T]) -> T:

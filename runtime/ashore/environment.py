@@ -1,4 +1,4 @@
-"""What a run runs on: Python, platform, installed distributions, the git commit. Read once per process, without importing anything."""
+"""What a run runs on: Python, platform, installed distributions, the git commit. Read once per process, nothing is imported."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import os
 import platform
 import sys
 
-from ashore_stores.errors import StoreError
-from ashore_stores.ports import Disk
-
 from ashore.events import EnvironmentSeen, OwnerSeen
 from ashore.ids import hash_id
+from ashore_stores.errors import StoreError
+from ashore_stores.ports import Disk
 
 _HEAD_LIMIT = 4096
 _COMMAND_LIMIT = 500

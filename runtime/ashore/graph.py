@@ -10,23 +10,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
 from ashore.each import Each
 from ashore.errors import GraphError
-from ashore.events import Call, ElementsRan, Failure, FileUse, Input, Output
+from ashore.events import Call, Failure, FileUse, Input, Output
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.ids import ID_SIZE, CacheKey, CodeId, InvocationId, RunId
 from ashore.parameters import compatible, validated
-from ashore.steps import Parameter, Pipeline, Step
+from ashore.signatures import Parameter
+from ashore.works import Pipeline, Step
 
 _PLAIN = (int, str, float, bool, type(None), bytes)
 _PLACEHOLDER = "\0input"
 
 
+@final
 class Ref:
     """A place in an argument that another node's output will fill."""
 
@@ -45,6 +47,7 @@ class Ref:
         return repr(self.node) if self.output is None else f"{self.node!r}[{self.output}]"
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class FileRef:
     """A place in an argument that is a file, looked at already."""
@@ -88,6 +91,7 @@ UNSET: Any = object()
 """No value yet."""
 
 
+@final
 class Node:
     """An invocation: what was asked for, and how far it is.
 
@@ -151,8 +155,6 @@ class Node:
         return f"{self.scope + '/' if self.scope else ''}{self.work.name}:{self.invocation.hex()[:8]}"
 
 
-
-
 class Fan:
     """The columns of a fan-out: what became of each element, by index."""
 
@@ -193,8 +195,8 @@ class Wiring:
         work = bound.work
         if isinstance(work, Pipeline):
             return self._sub_run(work, bound)
-        node = self._node(work, bound)
-        return Handle(bound, node=node)
+        assert isinstance(work, Step)
+        return Handle(bound, node=self._node(work, bound))
 
     def _sub_run(self, work: Pipeline[Any, Any], bound: Bound) -> Any:
         outer = self._scope
@@ -207,6 +209,7 @@ class Wiring:
 
     def _node(self, work: Step[Any, Any], bound: Bound) -> Node:
         arguments = [self._argument(work, parameter, bound.arguments[parameter.name]) for parameter in work.parameters]
+        _check_groups(work, arguments)
         invocation = _identity(self._scope, work, arguments)
         node = self.by_invocation.get(invocation)
         if node is None:
@@ -355,9 +358,7 @@ def call_of(node: Node) -> Call:
                 files.append(file_use(path, source.file))
         if argument.encoded:
             params.append((argument.name, argument.encoded))
-    return Call(
-        node.invocation, node.work.name, node.code, node.scope, tuple(inputs), tuple(files), tuple(params), node.fan
-    )
+    return Call(node.invocation, node.work.name, node.code, node.scope, tuple(inputs), tuple(files), tuple(params), node.fan)
 
 
 def _output_place(source: Ref) -> int:
@@ -381,6 +382,15 @@ def _identity(scope: str, work: Step[Any, Any], arguments: Sequence[Argument]) -
         if argument.each is not None:
             hasher.update(b"each " + argument.each.on_error.encode())
     return InvocationId(hasher.digest())
+
+
+def _check_groups(work: Step[Any, Any], arguments: Sequence[Argument]) -> None:
+    groups = {id(argument.each.group) for argument in arguments if argument.each is not None}
+    if len(groups) > 1:
+        raise GraphError(
+            f"{work.name} got several each(...) that do not belong together",
+            mend=f"Write {work.name}(*each(a, b)) to go side by side, or {work.name}(*each.product(a, b)) for all combinations",
+        )
 
 
 def _encoded(step: str, name: str, value: Any) -> bytes:

@@ -13,10 +13,10 @@ import os
 from dataclasses import dataclass
 
 import msgspec
-from ashore_stores.errors import Conflict, Missing, NewerFormat, StoreError
-from ashore_stores.ports import Disk, Ports
 
 from ashore.errors import HomeError
+from ashore_stores.errors import Conflict, Missing, NewerFormat, StoreError
+from ashore_stores.ports import Disk, Ports
 
 FORMAT = 1
 _FOLDER = ".ashore"

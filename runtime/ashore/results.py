@@ -1,11 +1,13 @@
 """A run's result as the log keeps it: its shape, with the outputs in it. Complete in itself, so that anybody can load it.
 
-The encoding is a nested msgpack array, by first element: "o" one output, "t" a step's tuple of outputs, "e" the elements of a
-fan-out, "l" / "u" / "d" a list, tuple or dict of shapes, "p" a plain value (`ashore.codec`).
+The encoding is a nested msgpack array, by its first element: "o" one output; "t" a step's tuple of outputs; "n" a step's
+`Outputs` (its class's name, its fields, the outputs); "e" the elements of a fan-out; "l" / "u" / "d" a list, tuple or dict of
+shapes; "p" a plain value (`ashore.codec`).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ import msgspec
 from ashore.codec import decode, encode
 from ashore.events import Output
 from ashore.graph import FileRef, Node, Ref
+from ashore.outputs import Outputs
 
 
 def encode_result(template: Any) -> bytes:
@@ -60,7 +63,10 @@ def _shape_of_outputs(node: Node, outputs: tuple[Output, ...], place: int | None
         return ["o", outputs[place]]
     if node.work.outputs is None:
         return ["o", outputs[0]]
-    return ["t", list(outputs)]
+    if isinstance(node.work.outputs, int):
+        return ["t", list(outputs)]
+    kind = node.work.returns
+    return ["n", [f"{kind.__module__}:{kind.__qualname__}", list(node.work.outputs), list(outputs)]]
 
 
 def _build(shape: list[Any], load: Callable[[Output], Any]) -> Any:
@@ -73,5 +79,19 @@ def _build(shape: list[Any], load: Callable[[Output], Any]) -> Any:
         return {decode(key): _build(item, load) for key, item in content}
     if tag == "t":
         return tuple([load(msgspec.convert(output, Output)) for output in content])
+    if tag == "n":
+        name, fields, outputs = content
+        return _named(name, fields, [load(msgspec.convert(output, Output)) for output in outputs])
     items = [_build(item, load) for item in content]
     return tuple(items) if tag == "u" else items
+
+
+def _named(name: str, fields: list[str], values: list[Any]) -> Any:
+    """The `Outputs` again, if its class is imported here; else a dictionary by field."""
+    module, _, qualname = name.partition(":")
+    kind: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        kind = getattr(kind, part, None)
+    if isinstance(kind, type) and issubclass(kind, Outputs):
+        return kind(*values)
+    return dict(zip(fields, values, strict=True))

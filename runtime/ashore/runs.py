@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import anyio
-from ashore_stores.artifacts.base import ArtifactStore
-from ashore_stores.keys import Position
-from ashore_stores.logs.base import EventLog, Frame
 
 from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
@@ -17,6 +14,9 @@ from ashore.errors import RunCancelled, RunFailed
 from ashore.events import Adopted, Event, RunEnded, RunStarted, StepFailed, decode
 from ashore.ids import InvocationId, RunId
 from ashore.results import decode_result, outputs_in
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.keys import Position
+from ashore_stores.logs.base import EventLog, Frame
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -69,7 +69,7 @@ class Run(Generic[T_co]):
 
     @property
     def state(self) -> str:
-        """"running", "done", "failed", "cancelled" or "lost" (this process can no longer tell)."""
+        """ "running", "done", "failed", "cancelled" or "lost" (this process can no longer tell)."""
         return self._course.state
 
     @property
@@ -177,8 +177,7 @@ class Driven:
 
 
 def _raised(drive: Drive, invocation: InvocationId) -> Exception | None:
-    error = drive.errors.get(invocation)
-    return error if isinstance(error, Exception) else None
+    return drive.outcomes.errors.get(invocation)
 
 
 class History:

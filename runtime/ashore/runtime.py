@@ -12,15 +12,11 @@ from typing import Any, Self, TypeVar
 import anyio
 import structlog
 from anyio.abc import TaskGroup
-from ashore_stores.errors import StoreError
-from ashore_stores.keys import Position
-from ashore_stores.logs.base import Batch, Claim, Entry, Space, Ticket
-from ashore_stores.ports import Ports
 
 from ashore.calls import Bound, current_scope
 from ashore.engine.invoke import INSIDE_STEP
-from ashore.engine.loop import Drive
 from ashore.engine.looking import Looker
+from ashore.engine.loop import Drive
 from ashore.engine.means import Means
 from ashore.engine.reuse import Reuse
 from ashore.engine.threads import Threads
@@ -44,8 +40,12 @@ from ashore.ids import RUN_TOKEN_SIZE, RunId, hash_id, new_run_id
 from ashore.runs import Driven, Ending, History, Run, Watched
 from ashore.stack import LOCAL, Stack, open_stack
 from ashore.starting import About, Defined, Prepared, first_events, invoked, prepare, prepared_again, wired
-from ashore.steps import Pipeline, Work
 from ashore.targets import target_of
+from ashore.works import Pipeline, Work
+from ashore_stores.errors import StoreError
+from ashore_stores.keys import Position
+from ashore_stores.logs.base import Batch, Claim, Entry, Space, Ticket
+from ashore_stores.ports import Ports
 
 T = TypeVar("T")
 
@@ -115,9 +115,7 @@ class Runtime:
             await self._adopt_dead()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         current_runtime.reset(self._token)
         try:
             if kind is None:
@@ -171,8 +169,8 @@ class Runtime:
         self, pipeline: Pipeline[Any, Any], files: Sequence[File], arrivals: Arrivals, expected: bytes | None
     ) -> Run[Any] | None:
         """Start the run that stands for these arrivals; None if they were given to a run by somebody else already."""
-        name, many = pipeline.file_parameter
-        call: Handle[Any] = pipeline(**{name: list(files) if many else files[0]})
+        parameter, many = pipeline.arrival
+        call: Handle[Any] = pipeline(**{parameter.name: list(files) if many else files[0]})
         prepared = await prepare(_taken(call), self.means)
         upto = arrivals.upto.to_bytes(8, "little")
         entry = Entry(RunSpace.TRIGGERED, pipeline.name.encode(), upto)
@@ -396,7 +394,7 @@ class Runtime:
     async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes) -> bool:
         topic = run_id.encode()
         adopted = Adopted(run_id, me, owner, self.stack.ports.clock.now())
-        entries = (Entry(RunSpace.OPEN_RUNS, topic, me),)
+        entries: tuple[Entry, ...] = (Entry(RunSpace.OPEN_RUNS, topic, me),)
         if owner != me:
             entries += (Entry(Space.OWNERS, owner, _FENCED),)
         batch = Batch(encode([adopted]), 1, entries=entries, topics=(topic,))

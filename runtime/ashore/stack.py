@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from ashore.errors import HomeError
+from ashore.home import Home, open_home
 from ashore_stores import LocalArtifactStore, open_segment_log, system_ports
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
-
-from ashore.errors import HomeError
-from ashore.home import Home, open_home
 
 LOCAL = "local"
 

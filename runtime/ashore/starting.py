@@ -17,8 +17,8 @@ from ashore.graph import Graph, call_of, file_use, wire, wire_step
 from ashore.handles import Handle
 from ashore.ids import CodeId, RunId, hash_id
 from ashore.parameters import validated
-from ashore.steps import Pipeline, Step, Work
 from ashore.targets import target_of
+from ashore.works import Pipeline, Step, Work
 
 _CALLS = 4096
 """Calls that go into one `Invoked` event."""
@@ -160,9 +160,7 @@ def _looked_at(means: Means, value: Any) -> Any:
     return value
 
 
-def _recorded(
-    work: Work[Any, Any], arguments: Mapping[str, Any]
-) -> tuple[tuple[tuple[str, bytes], ...], tuple[FileUse, ...]]:
+def _recorded(work: Work[Any, Any], arguments: Mapping[str, Any]) -> tuple[tuple[tuple[str, bytes], ...], tuple[FileUse, ...]]:
     files: list[FileUse] = []
     params: list[tuple[str, bytes]] = []
     for name, value in arguments.items():

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ashore.errors import TargetError
-from ashore.steps import Pipeline, Step, Work
+from ashore.works import Pipeline, Step, Work
 
 
 def target_of(work: Work[Any, Any], root: str) -> str:

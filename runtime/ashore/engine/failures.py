@@ -29,7 +29,7 @@ def _is_ours(tb: TracebackType) -> bool:
     return str(tb.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in _HOUSE
 
 
-def annotate(error: BaseException, node: Node, run: RunId, element: str = "") -> BaseException:
+def annotate(error: Exception, node: Node, run: RunId, element: str = "") -> Exception:
     """Trim the traceback to the user's code and say which step, run and inputs."""
     error.__traceback__ = trimmed(error.__traceback__)
     inputs = ", ".join(_describe(argument.name, argument.template) for argument in node.arguments)
@@ -39,9 +39,7 @@ def annotate(error: BaseException, node: Node, run: RunId, element: str = "") ->
 
 def failure_of(error: BaseException) -> Failure:
     """The record of an exception."""
-    classes = tuple(
-        f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__ if kind not in (object, BaseException)
-    )
+    classes = tuple(f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__ if kind not in (object, BaseException))
     text = "".join(traceback.format_exception(type(error), error, trimmed(error.__traceback__)))
     try:
         arguments = encode(error.args)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import product
+from typing import Any, final
 
 from ashore.engine.columns import Columns
-from ashore.engine.values import Blobs, Item, arguments_of, items_of, load_item
+from ashore.engine.values import Blobs, Item, arguments_of, element_key, items_of, load_item
 from ashore.errors import GraphError
 from ashore.events import FileUse, Output
 from ashore.files import File
 from ashore.graph import Fan, Node, file_use
-from ashore.ids import CacheKey, RunId, hash_id
+from ashore.ids import NO_KEY, CacheKey, RunId, hash_id
 
 
+@final
 class Element:
     """One element of a fan-out, as the pump sees it."""
 
@@ -25,20 +27,23 @@ class Element:
         self.key = key
 
 
+@final
 class FanOut:
     """One fan-out under way."""
 
     __slots__ = ("columns", "fan", "items", "names", "node", "shared", "skips", "started")
 
-    def __init__(self, node: Node, run: RunId, blobs: Blobs, shared: CacheKey) -> None:
+    def __init__(self, node: Node, run: RunId, blobs: Blobs, shared: CacheKey, started: float) -> None:
         over = [argument for argument in node.arguments if argument.each is not None]
         self.node = node
         self.names = [argument.name for argument in over]
-        self.items = _side_by_side([items_of(argument, blobs) for argument in over], node)
+        sources = [items_of(argument, blobs) for argument in over]
+        is_product = any(argument.each is not None and argument.each.group.how == "product" for argument in over)
+        self.items = list(product(*sources)) if is_product else _side_by_side(sources, node)
         self.shared = shared
         self.skips = all(argument.each is not None and argument.each.on_error == "skip" for argument in over)
         self.columns = Columns(run, node.invocation)
-        self.started = 0.0
+        self.started = started
         self.fan: Fan
 
     def files(self) -> list[FileUse]:
@@ -49,6 +54,10 @@ class FanOut:
             for name, item in zip(self.names, row, strict=True)
             if item.file is not None
         ]
+
+    def key_of(self, index: int) -> CacheKey:
+        """The cache key of one element; none if the step is not reused."""
+        return element_key(self.shared, self.items[index]) if self.shared else NO_KEY
 
     def arguments(self, index: int, blobs: Blobs) -> dict[str, Any]:
         """The arguments of one element's call."""

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextvars import Context
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from ashore.calls import current_scope
 from ashore.engine.fanout import Element
 from ashore.engine.means import Means
+from ashore.engine.units import Unit, node_of
 from ashore.engine.values import Blobs, Large, arguments_of, dump_result
 from ashore.errors import NestedCall, StepFailure
 from ashore.events import Output
 from ashore.files import File
-from ashore.graph import FileRef, Node
+from ashore.graph import FileRef
 from ashore.parameters import conforms
-from ashore.steps import Step
-
-Unit: TypeAlias = Node | Element
+from ashore.works import Step
 
 
 class InsideStep:
@@ -46,7 +45,7 @@ class Done(NamedTuple):
 
 async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
     """Call an `async def` step on this task. Raises what it raises, and `MaterializeError` for what cannot be kept."""
-    node = unit.node if type(unit) is Element else unit
+    node = node_of(unit)
     work = node.work
     files = _files_of(unit)
     if files:
@@ -76,7 +75,7 @@ def run_blocking(unit: Unit, blobs: Blobs, means: Means, context: Context) -> Do
 
 
 def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
-    node = unit.node if type(unit) is Element else unit
+    node = node_of(unit)
     work = node.work
     files = _files_of(unit)
     _check(means, files)
@@ -97,7 +96,7 @@ def _kept(work: Step[Any, Any], result: Any) -> tuple[Output | Large, ...]:
                 f"{work.name} is annotated to return {_name(work.returns)}, but returned {type(result).__name__} "
                 f"({work.file}:{work.line}): mend the one or the other"
             )
-        return tuple(dump_result(work.fn, result, work.outputs))
+        return tuple(dump_result(work, result))
     except Exception as error:
         error.value = result  # type: ignore[attr-defined]  # documented: what the step computed
         raise
@@ -110,7 +109,7 @@ def _arguments(unit: Unit, blobs: Blobs) -> dict[str, Any]:
 
 
 def _files_of(unit: Unit) -> Sequence[File]:
-    node = unit.node if type(unit) is Element else unit
+    node = node_of(unit)
     files = [
         source.file
         for argument in node.arguments

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ashore_stores.logs.base import NO_MARK, Batch, Entry, EventLog, Ticket
-
 from ashore.events import ElementsRan, Event, encode
 from ashore.ids import CacheKey, RunId
+from ashore_stores.logs.base import NO_MARK, Batch, Entry, EventLog, Ticket
 
 SLICE = 512
 """Events that gather before they are handed on by themselves."""

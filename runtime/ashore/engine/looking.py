@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ashore_stores.errors import Missing
-from ashore_stores.ports import Disk
-
 from ashore.errors import FileChanged
 from ashore.files import File
+from ashore_stores.errors import Missing
+from ashore_stores.ports import Disk
 
 _SLAB = 4 * 1024 * 1024
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ashore_stores.artifacts.base import ArtifactStore
-from ashore_stores.logs.base import EventLog
-from ashore_stores.ports import Ports
-
 from ashore.engine.looking import Looker
 from ashore.engine.reuse import Reuse
 from ashore.engine.threads import Threads
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.logs.base import EventLog
+from ashore_stores.ports import Ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,4 +141,3 @@ def is_cancelled_from_outside() -> bool:
     """Whether somebody asked the current task to be cancelled (a stray CancelledError has no such asker)."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-

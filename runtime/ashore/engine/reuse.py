@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ashore.engine.state import outputs_of
+from ashore.events import ElementsRan, Event, Output, StepRan, decode, text_digest
+from ashore.ids import CacheKey, InvocationId, RunId
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import Missing
 from ashore_stores.logs.base import MARK_SIZE, EventLog
 from ashore_stores.ports import Workers
-
-from ashore.engine.state import outputs_of
-from ashore.events import ElementsRan, Event, Output, StepRan, decode, text_digest
-from ashore.ids import CacheKey, InvocationId, RunId
 
 _KEPT = 1_000_000
 """Outcomes that are kept in memory; past it the oldest go, and are read from the log when asked for."""

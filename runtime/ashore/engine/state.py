@@ -113,26 +113,21 @@ class Machine:
 
     def receive(self, event: Event) -> None:
         """Fold one recorded event of this run in. Events about invocations that nobody asks for are orphans: left alone."""
+        if not isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
+            return
+        node = self.by_invocation.get(event.invocation)
+        if node is None:
+            return
         if isinstance(event, StepRan):
-            node = self.by_invocation.get(event.invocation)
-            if node is not None:
-                node.key = event.key
-                node.reused_run = event.reused_run
-                node.attempt = event.attempt
-                self.completed(node, event.outputs)
+            node.key, node.reused_run, node.attempt = event.key, event.reused_run, event.attempt
+            self.completed(node, event.outputs)
         elif isinstance(event, StepFailed):
-            node = self.by_invocation.get(event.invocation)
-            if node is not None:
-                node.attempt = event.attempt
-                self.failed(node, event.failure)
+            node.attempt = event.attempt
+            self.failed(node, event.failure)
         elif isinstance(event, StepSkipped):
-            node = self.by_invocation.get(event.invocation)
-            if node is not None:
-                self.skipped(node, event.because)
-        elif isinstance(event, ElementsRan):
-            node = self.by_invocation.get(event.invocation)
-            if node is not None:
-                _fold_elements(node, event)
+            self.skipped(node, event.because)
+        else:
+            _fold_elements(node, event)
 
     def fold(self) -> list[tuple[str, str, CacheKey, tuple[Output, ...], RunId]]:
         """The state as plain values: equal for a live run and for the fold of its bytes."""

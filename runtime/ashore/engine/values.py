@@ -7,18 +7,20 @@ change are shared by all consumers of a process; everything else is loaded anew 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ashore_stores.artifacts.base import ArtifactStore
-
 from ashore.codec import decode, encode
+from ashore.errors import StepError
 from ashore.events import Output, raw_digest, text_digest
 from ashore.files import File
 from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill
 from ashore.ids import CacheKey, hash_id
 from ashore.materialize import check_loads_back, dump_to, dump_value, load_value, may_share
+from ashore.works import Step
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.ports import Workers
 
 INLINE_LIMIT = 32 * 1024
 """Bytes up to which a value lives in the log; larger ones are blobs."""
@@ -33,7 +35,7 @@ Blobs = Mapping[bytes, memoryview]
 """Blobs that were loaded for a consumer, by digest."""
 
 _checked: set[tuple[Any, int, type]] = set()
-"""Which (function, output, type) have had their first value checked in this process."""
+"""Which (definition, output, type) have had their first value checked in this process."""
 
 
 class Item(NamedTuple):
@@ -81,13 +83,14 @@ def load_output(output: Output, blobs: Blobs) -> Any:
     return load_value(output.format, blobs[output.digest] if data is None else data)
 
 
-def load_outputs(outputs: Sequence[Output], place: int | None, several: bool, blobs: Blobs) -> Any:
-    """A step's value: one output, or the tuple of all."""
+def load_outputs(work: Step[Any, Any], outputs: Sequence[Output], place: int | None, blobs: Blobs) -> Any:
+    """A step's value: one output, the tuple of all, or its `Outputs`."""
     if place is not None:
         return load_output(outputs[place], blobs)
-    if several:
-        return tuple([load_output(output, blobs) for output in outputs])
-    return load_output(outputs[0], blobs)
+    if work.outputs is None:
+        return load_output(outputs[0], blobs)
+    values = [load_output(output, blobs) for output in outputs]
+    return tuple(values) if isinstance(work.outputs, int) else work.returns(*values)
 
 
 def load_source(source: Source, blobs: Blobs) -> Any:
@@ -96,14 +99,13 @@ def load_source(source: Source, blobs: Blobs) -> Any:
         return source.file
     assert type(source) is Ref
     node = source.node
-    several = node.work.outputs is not None
     if node.fan:
         kept = node.elements.kept() if node.elements else ()
-        return [load_outputs(outputs, source.output, several, blobs) for outputs in kept]
+        return [load_outputs(node.work, outputs, source.output, blobs) for outputs in kept]
     if node.shared is not UNSET and source.output is None:
         return node.shared
-    value = load_outputs(node.outputs, source.output, several, blobs)
-    if not several and may_share(node.outputs[0].format, value):
+    value = load_outputs(node.work, node.outputs, source.output, blobs)
+    if node.work.outputs is None and may_share(node.outputs[0].format, value):
         node.shared = value
     return value
 
@@ -205,34 +207,40 @@ class Large(NamedTuple):
     place: int
 
 
-def dump_result(fn: Callable[..., Any], result: Any, several: int | None) -> list[Output | Large]:
-    """A step's result in its stored form, checked. Raises `MaterializeError`, `TypeError` (a wrong number of outputs)."""
+def dump_result(work: Step[Any, Any], result: Any) -> list[Output | Large]:
+    """A step's result in its stored form, checked. Raises `MaterializeError`, `StepError` (a wrong number of outputs)."""
+    several = work.outputs
     if several is None:
-        return [_dump(fn, result, 0)]
+        return [_dump(work, result, 0)]
+    if isinstance(several, tuple):
+        return [_dump(work, getattr(result, name), place) for place, name in enumerate(several)]
     if not isinstance(result, tuple) or len(result) != several:
-        raise TypeError(f"{fn.__name__} is annotated to return a tuple of {several} outputs, but returned {_shape(result)}")
-    return [_dump(fn, value, place) for place, value in enumerate(result)]
+        raise StepError(
+            f"{work.name} is annotated to return a tuple of {several} outputs, but returned {_shape(result)}",
+            where=f"{work.file}:{work.line}",
+        )
+    return [_dump(work, value, place) for place, value in enumerate(result)]
 
 
-def _dump(fn: Callable[..., Any], value: Any, place: int) -> Output | Large:
+def _dump(work: Step[Any, Any], value: Any, place: int) -> Output | Large:
     dumped = dump_value(value, limit=INLINE_LIMIT)
     data = dumped.data
     if data is None:
         return Large(value, dumped.format, dumped.type, dumped.content, place)
-    first = (fn, place, type(value))
+    first = (work.definition, place, type(value))
     if first not in _checked:
         check_loads_back(value, dumped.format, data)
         _checked.add(first)
     return Output(hashlib.sha256(data).digest(), len(data), dumped.format, dumped.type, data, dumped.content)
 
 
-async def store_large(artifacts: ArtifactStore, fn: Callable[..., Any], large: Large, run: Callable[..., Any]) -> Output:
+async def store_large(artifacts: ArtifactStore, workers: Workers, work: Step[Any, Any], large: Large) -> Output:
     """Store a large value as a blob, durable when this returns; a first value is loaded back and compared."""
     blob = await artifacts.put(partial(dump_to, large.value))
-    first = (fn, large.place, type(large.value))
+    first = (work.definition, large.place, type(large.value))
     if first not in _checked and blob.size <= _CHECK_AT_ONCE:
         data = await artifacts.load(blob.digest)
-        await run(check_loads_back, large.value, large.format, data)
+        await workers.run(check_loads_back, large.value, large.format, data)
         _checked.add(first)
     return Output(raw_digest(blob.digest), blob.size, large.format, large.type, None, large.content)
 
