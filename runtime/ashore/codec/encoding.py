@@ -143,7 +143,8 @@ def _ext(tag: Tag, node: Any) -> Ext:
 
 
 def _unknown(cls: type) -> Unencodable:
-    what = f"is a {_type_text(cls)}"
+    text = _type_text(cls)
+    what = f"is {'an' if text[0] in 'aeiou' else 'a'} {text}"
     for base in (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float):
         if issubclass(cls, base):
             return Unencodable(f"{what}, which would come back as a plain {base.__name__}", f"return {base.__name__}(...) of it")
