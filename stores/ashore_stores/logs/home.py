@@ -26,6 +26,7 @@ class Home:
         self.why_not: ReadOnly | None = None
         self._lock: DiskFile | None = None
         self._watermark: Watermark | None = None
+        self._is_rooted = False
 
     def open(self) -> None:
         """Make what is not there yet; safe against others who do the same."""
@@ -98,6 +99,19 @@ class Home:
         """Make the names of the log's files survive a power cut."""
         self.disk.flush_folder(self.layout.segments)
         self.disk.flush_folder(self.layout.folder)
+        if not self._is_rooted:
+            self._flush_above()
+            self._is_rooted = True
+
+    def _flush_above(self) -> None:
+        """The log's folder and those above it may be new, too, and whoever made them may not have come to flushing them."""
+        above = _above(self.layout.folder)
+        self.disk.flush_folder(above)
+        while above != (above := _above(above)):
+            try:
+                self.disk.flush_folder(above)
+            except StoreError:  # not ours to read, hence not made by us
+                break
 
     def close(self) -> None:
         self.owners.let_go()
@@ -108,3 +122,7 @@ class Home:
             self._watermark.close()
         if self._lock is not None:
             self._lock.close()
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
