@@ -51,10 +51,11 @@ Hint = Callable[[str, str], None]
 class Machine:
     """What all views of one disk share."""
 
-    def __init__(self, seed: int, faults: Faults, medium: Medium | None = None) -> None:
+    def __init__(self, seed: int, faults: Faults, medium: Medium | None = None, boot: int = 0) -> None:
         self.chance = random.Random(f"disk-{seed}")
         self.faults = faults
         self.medium = medium or Medium()
+        self.boot = boot
         self.operations: list[str] = []
         self.room = faults.room
         self.flushes = 0
@@ -137,7 +138,7 @@ class SimDisk:
         if self.machine.is_on:
             self.machine.cut("power cut")
         chance = random.Random(f"crash-{seed}")
-        machine = Machine(seed, faults, self.machine.medium.after_crash(chance))
+        machine = Machine(seed, faults, self.machine.medium.after_crash(chance), self.machine.boot + 1)
         return SimDisk(name=self.name, machine=machine)
 
     def set_faults(self, **changes: float | None) -> None:

@@ -15,7 +15,7 @@ import hashlib
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
@@ -58,6 +58,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._timer_cancelled_count = 0
         self._ages: dict[asyncio.Task[Any], int] = {}
         self._owners: dict[asyncio.Task[Any], object] = {}
+        self._generators: list[AsyncGenerator[Any, Any]] = []
         self._dead: set[object] = set()
         self._halted: BaseException | None = None
         self._trace = hashlib.blake2b(digest_size=16)
@@ -105,8 +106,15 @@ class SimLoop(asyncio.BaseEventLoop):
             rite()
         left = [task for task in self._ages if not task.done()]
         self.halt(RuntimeError("the loop is closed"))
-        for task in left:
-            _close_quietly(task)
+        asyncio._set_running_loop(self)  # what runs now asks for the loop
+        try:
+            for generator in self._generators:
+                _close_quietly(getattr(generator, "ag_await", None))
+            for task in left:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                _close_quietly(task.get_coro())
+        finally:
+            asyncio._set_running_loop(None)
         super().close()
 
     def cancel_all(self) -> None:
@@ -131,6 +139,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         self._timer_cancelled_count += 1
+
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
+        self._generators.append(agen)
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         if self._halted is None:
@@ -270,10 +282,8 @@ def _where(task: asyncio.Task[Any]) -> str:
     return f"{task.get_name()} at {lines or task.get_coro()!r}"
 
 
-def _close_quietly(task: asyncio.Task[Any]) -> None:
-    """End a task that was left behind; its `finally` blocks run, but whatever they do or raise is nobody's business."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    coroutine: Any = task.get_coro()
+def _close_quietly(coroutine: Any) -> None:
+    """End what was left behind; its `finally` blocks run, but whatever they do or raise is nobody's business."""
     try:
         coroutine.close()
     except (KeyboardInterrupt, SystemExit):

@@ -385,7 +385,7 @@ def sim_ports(seed: int, *, disk: SimDisk | None = None, preempt: float = 0.0) -
     if loop.halt not in disk.machine.on_cut:
         disk.machine.on_cut.append(loop.halt)
     disk.on_death = loop.halt
-    life = f"{seed}-{disk.name}-{len(disk.machine.operations)}"
+    life = f"{seed}-{disk.name}-{disk.process()}-{disk.machine.boot}"
     return Ports(
         clock=SimClock(loop, seed),
         random=SimRandomness(life),

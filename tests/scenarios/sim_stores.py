@@ -1,0 +1,436 @@
+"""The real log and the real artifact store in a simulated world: several processes write, the power fails at the k-th operation
+of the disk, the machine comes up again (and fails again while it recovers), and what is found must keep every promise made.
+
+One seed decides everything. `python -m tests.scenarios.sim_stores SEED...` replays seeds; `--count N` runs the first N.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import anyio
+from tests.scenarios.sim_stores_history import ARRIVALS, COUNTERS, FENCED, KEYED, History, Submission, Violation
+
+from ashore_stores.artifacts.base import Sink
+from ashore_stores.artifacts.local import LocalArtifactStore
+from ashore_stores.errors import Closed, Corrupt, Fenced, NotDurable, StoreError, Unavailable
+from ashore_stores.keys import Digest, digest_of
+from ashore_stores.logs.base import Batch, Claim, Entry, Frame, Space
+from ashore_stores.logs.segment import SegmentEventLog, open_segment_log
+from ashore_stores.logs.segments import LogSettings
+from ashore_stores.ports import Ports
+from ashore_stores.testing.disk import Faults, PowerCut, SimDisk
+from ashore_stores.testing.loop import Deadlock, Runaway, simulate
+from ashore_stores.testing.media import SECTOR
+from ashore_stores.testing.world import SimProcess, sim_ports
+
+T = TypeVar("T")
+
+LOG, BLOBS = "/home/log", "/home/artifacts"
+PATHS = 6
+"""How many different files arrive, and keys are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a seed stands for."""
+
+    seed: int
+    processes: int
+    writers: int
+    steps: int
+    lives: int
+    settings: LogSettings
+    preempt: float
+    faults: Faults
+    kills: tuple[int | None, ...]
+    recovery_crashes: tuple[int, ...]
+
+
+def plan_for(seed: int) -> Plan:
+    chance = random.Random(f"plan-{seed}")
+    processes, writers = chance.choice((1, 1, 2, 3)), chance.choice((1, 2, 3))
+    steps = chance.randint(2, 10)
+    operations = 30 + 10 * processes * writers * steps
+    return Plan(
+        seed=seed,
+        processes=processes,
+        writers=writers,
+        steps=steps,
+        lives=chance.choice((1, 2, 3)),
+        settings=LogSettings(
+            segment_bytes=chance.choice((1, 600, 2000, 2000, 1 << 20)), catch_up_bytes=chance.choice((100, 1 << 20))
+        ),
+        preempt=chance.choice((0.0, 0.1, 0.3)) if processes == 1 else chance.choice((0.1, 0.3)),
+        faults=Faults(
+            crash_at=chance.randint(1, operations),
+            flush_error_at=chance.randint(1, 30) if chance.random() < 0.25 else None,
+            write_error_at=chance.randint(1, 40) if chance.random() < 0.1 else None,
+            room=chance.randint(500, 8000) if chance.random() < 0.1 else None,
+            short_writes=chance.choice((0.0, 0.3)),
+        ),
+        kills=tuple(chance.randint(1, operations // processes) if chance.random() < 0.5 else None for _ in range(processes)),
+        recovery_crashes=tuple(chance.randint(1, 30) for _ in range(chance.choice((0, 1, 1, 2)))),
+    )
+
+
+@dataclass(slots=True)
+class Report:
+    """What a seed came to."""
+
+    seed: int
+    acked: int = 0
+    frames: int = 0
+    boots: int = 0
+    was_cut: bool = False
+    trace: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+class Actor:
+    """One life of one process: writers that state facts, make claims and store blobs, and a reader that follows."""
+
+    def __init__(self, name: str, plan: Plan, history: History) -> None:
+        self.name = name
+        self.plan = plan
+        self.history = history
+        self.random = random.Random(f"actor-{plan.seed}-{name}")
+        self.number = 0
+        self.is_stopped = False
+
+    async def main(self, ports: Ports) -> None:
+        try:
+            log = await open_segment_log(LOG, ports, self.plan.settings)
+        except (Unavailable, NotDurable):
+            return
+        except Corrupt as error:
+            self.history.alarms.append(f"{self.name} could not open the log: {error}")
+            return
+        store = LocalArtifactStore(BLOBS, ports)
+        try:
+            await self._work(log, store, ports)
+        except* (NotDurable, Fenced, Closed, Unavailable):
+            pass
+        except* Corrupt as errors:
+            self.history.alarms.append(f"{self.name}: {errors.exceptions[0]}")
+        if self.random.random() < 0.7:
+            await log.aclose()
+            await store.aclose()
+
+    async def _work(self, log: SegmentEventLog, store: LocalArtifactStore, ports: Ports) -> None:
+        async with anyio.create_task_group() as group:
+            await log.own()
+            group.start_soon(self._follow, log)
+            async with anyio.create_task_group() as writers:
+                for number in range(self.plan.writers):
+                    writers.start_soon(self._write, f"w{number}", log, store, ports)
+            group.cancel_scope.cancel()
+
+    async def _follow(self, log: SegmentEventLog) -> None:
+        async for frame in log.follow():
+            self.history.show(frame)
+
+    async def _write(self, writer: str, log: SegmentEventLog, store: LocalArtifactStore, ports: Ports) -> None:
+        deeds = (self._state, self._state, self._state_blob, self._count, self._arrive, self._ask, self._adopt, self._look)
+        topic = f"{self.name}.{writer}".encode()
+        for _ in range(self.plan.steps):
+            try:
+                await self.random.choice(deeds)(topic, log, store)
+            except Unavailable:  # the disk is full, or a write failed: nothing was written; whoever reads again may go on
+                await ports.clock.sleep(0.1)
+                await log.about(topic)
+            if self.random.random() < 0.3:
+                await ports.clock.sleep(self.random.choice((0.0, 0.001, 0.1)))
+
+    # What a writer does.
+
+    async def _state(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """Facts, one or a few at once; perhaps wait until the last is durable."""
+        for _ in range(self.random.choice((1, 1, 3))):
+            submission = self._submit(topic)
+            submission.ticket = log.queue(submission.batch)
+        if self.random.random() < 0.6:
+            await self._settle(submission, log)
+
+    async def _state_blob(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """A blob, and then the frame that names it."""
+        content = self._content()
+        digest = digest_of(content)
+
+        def produce(sink: Sink) -> None:
+            for start in range(0, len(content), 700):
+                sink.write(content[start : start + 700])
+
+        blob = await store.put(produce)
+        if blob.digest != digest:
+            raise Violation("I3", f"{len(content)} bytes were stored as {blob.digest}, not {digest}")
+        self.history.blobs[digest] = content
+        submission = self._submit(topic, blobs=(digest,))
+        submission.ticket = log.queue(submission.batch)
+        if self.random.random() < 0.7:
+            await self._settle(submission, log)
+
+    async def _count(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """Count a register up from what this process knows."""
+        key = b"n%d" % self.random.randrange(2)
+        held = log.register(COUNTERS, key)
+        await self._claim(topic, log, COUNTERS, key, held, b"%d" % (int(held or b"0") + 1))
+
+    async def _arrive(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """A file arrived; any number of watchers see it, one of them records it."""
+        await self._claim(topic, log, ARRIVALS, b"inbox/%d.csv@v1" % self.random.randrange(PATHS), None, topic)
+
+    async def _ask(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """A keyed start."""
+        await self._claim(topic, log, KEYED, b"key-%d" % self.random.randrange(PATHS), None, topic)
+
+    async def _adopt(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """Take over from a dead owner; once in a while from one that lives."""
+        await log.refresh()
+        owners = sorted(owner for owner, state in log.registers(Space.OWNERS).items() if state == b"live" and owner != log.owner)
+        for owner in owners[:2]:
+            if self.random.random() < 0.1 or not await log.is_alive(owner):
+                await self._claim(topic, log, Space.OWNERS, owner, b"live", FENCED)
+
+    async def _look(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
+        """Read what there is."""
+        self.history.see_durable(await log.refresh())
+        async for frame in log.read():
+            self.history.show(frame)
+        for frame in await log.about(topic):
+            if frame.batch.body not in self.history.submitted:
+                raise Violation("I2", f"nobody handed in {frame.batch.body!r}")
+
+    async def _claim(
+        self, topic: bytes, log: SegmentEventLog, space: int, key: bytes, expected: bytes | None, value: bytes
+    ) -> None:
+        submission = self._submit(topic, Entry(space, key, value), expected=expected)
+        assert submission.claim is not None
+        judged = (await log.append([submission.claim]))[0]
+        if judged.position is None:
+            submission.is_lost = True
+            if judged.current == expected:
+                raise Violation("I33", f"{submission.batch.body!r} lost against {judged.current!r}, which it expected")
+            return
+        await log.durable(judged.position)
+        self.history.ack(submission, judged.position)
+
+    async def _settle(self, submission: Submission, log: SegmentEventLog) -> None:
+        assert submission.ticket is not None
+        self.history.see_durable(await log.durable(submission.ticket))
+        assert submission.ticket.position is not None
+        self.history.ack(submission, submission.ticket.position)
+
+    def _submit(self, topic: bytes, *entries: Entry, expected: bytes | None = None, blobs: tuple[Digest, ...] = ()) -> Submission:
+        self.number += 1
+        body = b"%s#%d %s%s" % (topic, self.number, ",".join(blobs).encode(), b"." * self.random.choice((0, 5, 700)))
+        batch = Batch(body, self.random.choice((1, 1, 4)), b"", entries, (topic,))
+        claim = Claim(entries[0].space, entries[0].key, expected, batch) if entries else None
+        submission = Submission(batch, self.name, claim, blobs)
+        self.history.submit(submission)
+        return submission
+
+    def _content(self) -> bytes:
+        if self.random.random() < 0.4:
+            return b"shared %d " % self.random.randrange(3) * 200
+        return self.random.randbytes(self.random.choice((0, 10, 600, 3000)))
+
+
+async def live(plan: Plan, disk: SimDisk, history: History) -> None:
+    """All processes, each for all its lives; after that the power fails in any case."""
+    async with anyio.create_task_group() as group:
+        for number in range(plan.processes):
+            group.start_soon(_live_on, plan, disk, history, number)
+        if plan.faults.room is not None:
+            group.start_soon(_make_room, disk)
+
+
+async def _live_on(plan: Plan, disk: SimDisk, history: History, number: int) -> None:
+    for life in range(plan.lives):
+        name = f"{'abc'[number]}{life}"
+        process = SimProcess(disk.for_process(name), plan.seed, preempt=plan.preempt)
+        if life == 0:
+            process.disk.kill_at = plan.kills[number]
+        process.start(Actor(name, plan, history).main)
+        await process.ended()
+
+
+async def _make_room(disk: SimDisk) -> None:
+    await anyio.sleep(3)
+    disk.set_faults(room=None)
+
+
+async def read_all(log: SegmentEventLog) -> list[Frame]:
+    return [frame async for frame in log.read()]
+
+
+async def recover(plan: Plan, disk: SimDisk, history: History, name: str) -> tuple[list[Frame], list[str]]:
+    """A machine that comes up again: read, write something, check every promise, close. Returns the whole log."""
+    ports = sim_ports(plan.seed, disk=disk, preempt=plan.preempt)
+    log = await open_segment_log(LOG, ports, plan.settings)
+    store = LocalArtifactStore(BLOBS, ports)
+    await log.own()
+    await log.refresh()
+    for frame in await read_all(log):
+        history.show(frame)
+    submission = Submission(Batch(f"{name} is up".encode(), 1), name)
+    history.submit(submission)
+    submission.ticket = log.queue(submission.batch)
+    await log.durable(submission.ticket)
+    assert submission.ticket.position is not None
+    history.ack(submission, submission.ticket.position)
+    frames = await read_all(log)
+    history.check(frames)
+    await _check_rest(frames, log, store, history)
+    notes = list(log.statistics().notes)
+    await log.aclose()
+    await store.aclose()
+    return frames, notes
+
+
+async def _check_rest(frames: list[Frame], log: SegmentEventLog, store: LocalArtifactStore, history: History) -> None:
+    """Registers, blobs and look-ups agree with the frames."""
+    registers = history.fold(frames)
+    for space in (COUNTERS, ARRIVALS):
+        expected = {key: value for (in_space, key), value in registers.items() if in_space == space}
+        if dict(log.registers(space)) != expected:
+            raise Violation("I6", f"registers of space {space} are {log.registers(space)}, by the log {expected}")
+    for number in range(PATHS):
+        key = b"key-%d" % number
+        if log.register(KEYED, key) != registers.get((KEYED, key)):
+            raise Violation("I6", f"{key!r} is {log.register(KEYED, key)!r}, by the log {registers.get((KEYED, key))!r}")
+    named = {digest for frame in frames for digest in history.submitted[frame.batch.body].blobs}
+    for digest in sorted(named | set(history.blobs)):
+        try:
+            content = bytes(await store.load(digest))
+        except StoreError as error:
+            raise Violation("I3", f"{digest} was stored{' and is named' if digest in named else ''}: {error}") from error
+        if content != history.blobs[digest]:
+            raise Violation("I3", f"{digest} came back as {len(content)} other bytes")
+
+
+async def damage_and_read(plan: Plan, disk: SimDisk, truth: list[bytes], history: History) -> None:
+    """Harm one file of a log that is at rest: the truth or a typed error, never anything else."""
+    chance = random.Random(f"damage-{plan.seed}")
+    harm(disk.for_process("vandal"), chance)
+    ports = sim_ports(plan.seed, disk=disk.for_process("reader"))
+    store = LocalArtifactStore(BLOBS, ports)
+    for digest, content in history.blobs.items():
+        try:
+            if bytes(await store.load(digest)) != content:
+                raise Violation("I16", f"other bytes under {digest} after damage")
+        except StoreError:
+            continue
+    try:
+        log = await open_segment_log(LOG, ports, plan.settings)
+        await log.refresh()
+        frames = await read_all(log)
+    except StoreError:
+        return
+    if [frame.batch.body for frame in frames] != truth:
+        raise Violation("I16", f"a damaged log was read as {len(frames)} frames of {len(truth)}, without an error")
+
+
+def harm(disk: SimDisk, chance: random.Random) -> None:
+    files = [path for path, content in disk.tree().items() if content and "/tmp/" not in path]
+    path = chance.choice(files)
+    content = disk.tree()[path]
+    manner = chance.choice(("flip", "flip", "cut", "zero", "remove"))
+    if manner == "flip":
+        disk.damage(path, chance.randrange(len(content)), 1 << chance.randrange(8))
+    elif manner == "cut":
+        disk.open(path, write=True).truncate(chance.randrange(len(content)))
+    elif manner == "zero":
+        start = chance.randrange(0, len(content), SECTOR)
+        disk.open(path, write=True).write(bytes(len(content[start : start + SECTOR])), start)
+    else:
+        disk.remove(path)
+
+
+def run_seed(seed: int, plan: Plan | None = None) -> Report:
+    """One seed from start to end. Raises `Violation`."""
+    plan = plan or plan_for(seed)
+    history, report = History(), Report(seed)
+    disk = _machine(plan)
+    report.was_cut = _until_cut(lambda: live(plan, disk, history), seed) is None
+    report.acked = len(history.acked)
+    straight, first_history = disk.after_crash(seed), history.copy()
+    frames, report.notes = _whole(lambda: recover(plan, straight, first_history, "r"), seed + 1)
+    whole = [frame.batch.body for frame in frames]
+    report.frames = len(whole)
+    report.trace = digest_of(*(line.encode() for line in [*disk.machine.operations, *straight.machine.operations]))
+    again = _recover_again(plan, disk.after_crash(seed), history.copy(), report)
+    kept, kept_again = [[body for body in bodies if body in history.submitted] for bodies in (whole, again)]
+    if kept_again != kept:
+        raise Violation(
+            "I30", f"recovered at once the log has {len(kept)} frames, after crashes while recovering {len(kept_again)}"
+        )
+    _whole(lambda: damage_and_read(plan, straight, whole, first_history), seed + 2)
+    return report
+
+
+def _machine(plan: Plan) -> SimDisk:
+    """A machine with an empty home, at whose k-th operation from here on something goes wrong."""
+    disk = SimDisk(plan.seed, plan.faults)
+    disk.machine.medium.add_folder(disk.machine.medium.root, "home")
+    disk.machine.medium.flush_folder(disk.machine.medium.root)
+    return disk
+
+
+def _recover_again(plan: Plan, disk: SimDisk, history: History, report: Report) -> list[bytes]:
+    """Recover with the power failing in between; what is found in the end."""
+    for number, crash_at in enumerate(plan.recovery_crashes):
+        disk.set_faults(crash_at=crash_at)
+        there, name = disk, f"x{number}"
+        _until_cut(lambda: recover(plan, there, history, name), plan.seed + number)  # noqa: B023
+        disk = disk.after_crash(plan.seed + number)
+        report.boots += 1
+    frames, _ = _whole(lambda: recover(plan, disk, history, "z"), plan.seed + 9)
+    return [frame.batch.body for frame in frames]
+
+
+def _until_cut(main: Callable[[], Coroutine[Any, Any, T]], seed: int) -> T | None:
+    """None if the power failed first."""
+    try:
+        return _whole(main, seed)
+    except PowerCut:
+        return None
+
+
+def _whole(main: Callable[[], Coroutine[Any, Any, T]], seed: int) -> T:
+    try:
+        return simulate(main, seed)
+    except (Deadlock, Runaway) as error:
+        raise Violation("I9", str(error)) from error
+
+
+def try_seed(seed: int) -> Report | None:
+    """Run a seed; a broken promise is one line that says how to see it again."""
+    try:
+        return run_seed(seed)
+    except Violation as error:
+        print(f"python -m tests.scenarios.sim_stores {seed}   # {error}")
+        return None
+
+
+def main(arguments: list[str]) -> int:
+    seeds = range(int(arguments[1])) if arguments[:1] == ["--count"] else [int(argument) for argument in arguments]
+    began = time.process_time()
+    reports = [try_seed(seed) for seed in seeds]
+    good = [report for report in reports if report is not None]
+    acked = sum(1 for report in good if report.acked and report.was_cut)
+    print(
+        f"{len(good)} of {len(reports)} seeds kept every promise; {acked} had acknowledged something before the power failed; "
+        f"{sum(report.acked for report in good)} acknowledgements, {sum(report.boots + 1 for report in good)} boots, "
+        f"{time.process_time() - began:.1f} CPU seconds"
+    )
+    return 0 if len(good) == len(reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
