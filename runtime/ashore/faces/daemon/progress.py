@@ -1,0 +1,72 @@
+"""How far a run is, folded from its events, for people to read. Elements of a fan-out count one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ashore.events import ElementsRan, Event, Failure, FileUse, Invoked, RunEnded, StepFailed, StepRan, text_path
+from ashore.ids import InvocationId
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of one run so far."""
+
+    steps: int = 0
+    """Invocations that were asked for."""
+    settled: int = 0
+    """How many of them are over."""
+    fresh: int = 0
+    """Calls that ran: steps, and elements of fan-outs."""
+    cached: int = 0
+    """Calls whose outputs were reused."""
+    left_out: list[tuple[str, Failure]] = field(default_factory=list)
+    """Elements that failed, each with the file that it is about (or its number)."""
+    failures: list[tuple[str, Failure]] = field(default_factory=list)
+    """Steps that failed, by name."""
+    ended: RunEnded | None = None
+    names: dict[InvocationId, str] = field(default_factory=dict)
+    """What the invocations are called."""
+    _files: dict[tuple[InvocationId, int], str] = field(default_factory=dict)
+
+    def receive(self, event: Event) -> None:
+        """Fold in an event of the run."""
+        match event:
+            case Invoked():
+                self.steps += len(event.calls)
+                self.names.update((call.invocation, call.step) for call in event.calls)
+            case ElementsRan():
+                self._elements(event)
+            case StepRan():
+                self._ran(event)
+            case StepFailed():
+                self.settled += 1
+                self.fresh += 1
+                self.failures.append((self.names.get(event.invocation, "a step"), event.failure))
+            case RunEnded():
+                self.ended = event
+            case _:
+                pass
+
+    def _ran(self, event: StepRan) -> None:
+        self.settled += 1
+        if event.elements < 0:  # a fan-out was counted element by element
+            self.cached += bool(event.reused_run)
+            self.fresh += not event.reused_run
+
+    def _elements(self, event: ElementsRan) -> None:
+        self.cached += len(event.reused)
+        self.fresh += len(event.indices) - len(event.reused) + len(event.failed)
+        for use in event.files:
+            index = _index_of(use)
+            if index is not None:
+                self._files.setdefault((event.invocation, index), text_path(use.path))
+        step = self.names.get(event.invocation, "an element")
+        for index, failure in event.failed:
+            self.left_out.append((self._files.get((event.invocation, index), f"{step}[{index}]"), failure))
+
+
+def _index_of(use: FileUse) -> int | None:
+    """12 of "file[12]"."""
+    _, bracket, number = use.argument.removesuffix("]").rpartition("[")
+    return int(number) if bracket and number.isdecimal() else None
