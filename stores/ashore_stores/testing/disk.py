@@ -211,6 +211,8 @@ class SimDisk:
         if self.machine.medium.folder(above) is None:
             self.make_folder(above)
         folder = self.machine.medium.folder(above)
+        if self.machine.medium.folder(path) is not None:  # another process was faster
+            return
         if folder is None or name in folder.entries:
             raise Conflict(f"{path}: a file is in the way")
         self.act("make_folder", path, lambda: self.machine.medium.add_folder(folder, name))
