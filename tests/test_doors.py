@@ -8,13 +8,18 @@ from types import ModuleType
 import pytest
 
 DOORS: dict[str, str] = {
-    "ashore": "",
+    "ashore": """
+        AshoreError Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict NestedCall
+        NotAValue NotInThisVersion NotStarted Outputs Pipeline Role Run RunCancelled RunFailed Runtime Step StepError
+        StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new
+        pipeline preprocessor run splitter start step trainer tuner
+    """,
     "ashore_stores": """
         ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Damage Digest Disk DiskFile
         Entry EventLog Fenced FileStat Frame Full Judged LocalArtifactStore LogSettings LogStatistics
-        MemoryArtifactStore MemoryEventLog MemoryHome Missing NewerFormat NotDurable Ports Position Randomness ReadOnly
-        START SegmentEventLog Servant Sink Space Span StoreError Ticket Unavailable Watch Watcher Workers digest_of
-        open_segment_log parse_digest system_ports verify_log
+        MemoryArtifactStore MemoryEventLog MemoryHome Missing NewerFormat NotDurable Ports Position Randomness
+        ReadOnly START SegmentEventLog Servant Sink Space Span StoreError Ticket Unavailable Watch Watcher Workers
+        digest_of open_segment_log parse_digest system_ports verify_log
     """,
 }
 
