@@ -114,6 +114,8 @@ class Flusher:
         """Write what is not known to be durable into a new segment. Raises `NotDurable` if that fails: then this process stops."""
         tail = self._tail
         tail.catch_up()
+        if tail.file is None:
+            return  # the making of the first segment was interrupted: the first append makes it
         tail.torn()  # raises if it is damage: then nothing is written anew either
         with self._home.held(FLUSH):
             state = self._home.state()

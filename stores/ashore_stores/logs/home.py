@@ -24,6 +24,7 @@ class Home:
         self.settings = settings
         self.owners = Owners(ports.disk, ports.random, layout.owners)
         self.why_not: ReadOnly | None = None
+        self._is_anchored = False
         self._lock: DiskFile | None = None
         self._watermark: Watermark | None = None
         self._is_rooted = False
@@ -96,22 +97,16 @@ class Home:
             self._lock.unlock(slot)
 
     def flush_folders(self) -> None:
-        """Make the names of the log's files survive a power cut."""
+        """Make the names of the log's files survive a power cut; the first time in a process those of the folders above, too."""
         self.disk.flush_folder(self.layout.segments)
-        self.disk.flush_folder(self.layout.folder)
-        if not self._is_rooted:
-            self._flush_above()
-            self._is_rooted = True
-
-    def _flush_above(self) -> None:
-        """The log's folder and those above it may be new, too, and whoever made them may not have come to flushing them."""
-        above = _above(self.layout.folder)
-        self.disk.flush_folder(above)
-        while above != (above := _above(above)):
-            try:
-                self.disk.flush_folder(above)
-            except StoreError:  # not ours to read, hence not made by us
-                break
+        if not self._is_anchored:
+            self.disk.flush_folder(self.layout.folder)
+            above = _above(self.layout.folder)
+            self.disk.flush_folder(above)
+            with suppress(StoreError):  # not ours to read, hence not made by us
+                while above != (above := _above(above)):
+                    self.disk.flush_folder(above)
+            self._is_anchored = True
 
     def close(self) -> None:
         self.owners.let_go()
@@ -122,6 +117,10 @@ class Home:
             self._watermark.close()
         if self._lock is not None:
             self._lock.close()
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
 
 
 def _above(path: str) -> str:
