@@ -153,7 +153,10 @@ class Servant(Protocol):
 
 
 class Workers(Protocol):
-    """Where blocking work runs."""
+    """Where blocking work runs, in a copy of the context it was given in.
+
+    What is given by `submit` (steps, which may take hours) never holds up what is given by `run` (the stores' work).
+    """
 
     async def run(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run blocking `work` off the loop. Cancelling waits for nothing: the work ends by itself and its result is dropped."""

@@ -233,7 +233,8 @@ async def test_what_is_not_kept_at_hand_is_still_known_to_be_whole(folder: Path,
     assert repr(store) == f"<LocalArtifactStore {str(folder)!r} 5 checked, 5 flushed>"
 
 
-async def test_a_cancelled_put_leaves_nothing(folder: Path) -> None:
+@pytest.mark.parametrize("rest", [2 * MIB, 0], ids=["while it writes", "when all is written"])
+async def test_a_cancelled_put_leaves_nothing(folder: Path, rest: int) -> None:
     store = opened(folder)
     await put(store, b"first")
     started, go_on = threading.Event(), threading.Event()
@@ -242,7 +243,7 @@ async def test_a_cancelled_put_leaves_nothing(folder: Path) -> None:
         sink.write(bytes(2 * MIB))
         started.set()
         assert go_on.wait(60)
-        sink.write(bytes(2 * MIB))
+        sink.write(bytes(rest))
 
     async with anyio.create_task_group() as group:
         group.start_soon(store.put, produce)

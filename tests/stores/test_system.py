@@ -335,7 +335,8 @@ def test_a_callback_that_raises_takes_no_other_one_with_it() -> None:
         is_done = asyncio.Event()
         for callback in (divide, divide, is_done.set):
             post(callback)
-        await is_done.wait()
+        async with asyncio.timeout(60):
+            await is_done.wait()
 
     asyncio.run(main())
     assert [type(error) for error in reported] == [ZeroDivisionError] * 2

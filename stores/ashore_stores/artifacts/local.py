@@ -64,10 +64,10 @@ class LocalArtifactStore:
     """
 
     def __init__(self, folder: str, ports: Ports) -> None:
-        self._folder = folder
+        self._folder = folder.rstrip("/")
         self._disk = ports.disk
         self._run = ports.workers.run
-        self._staging = Staging(f"{folder}/tmp", ports)
+        self._staging = Staging(f"{self._folder}/tmp", ports)
         self._shelves: set[str] = set()  # whose own entry this process has flushed
         self._checked: Recent[FileStat] = Recent(REMEMBERED)  # looked like this when its bytes matched its name
         self._flushed: Recent[FileStat] = Recent(REMEMBERED)  # looked like this when file and entry were flushed
@@ -179,14 +179,18 @@ class LocalArtifactStore:
         return True
 
     def _make_folder(self) -> None:
-        if self._disk.stat(self._folder) is None:
-            made, above = [], self._folder
-            while self._disk.stat(above) is None:
-                above = above.rpartition("/")[0] or "/"
-                made.append(above)
-            self._disk.make_folder(self._folder)
-            for folder in made:
-                self._disk.flush_folder(folder)
+        """Once per process, as with shelves: an entry that somebody made and did not come to flush may stand anywhere above."""
+        if self._folder in self._shelves:
+            return
+        self._disk.make_folder(self._folder)
+        above = _above(self._folder)
+        self._disk.flush_folder(above)
+        while above != (above := _above(above)):
+            try:
+                self._disk.flush_folder(above)
+            except StoreError:  # not ours to read, hence not made by us
+                break
+        self._shelves.add(self._folder)
 
     def _make_shelf(self, digest: Digest) -> None:
         """Flushed also if it is there already: whoever made it may not have come to that."""
@@ -261,6 +265,10 @@ class LocalArtifactStore:
             f"{path!r} is damaged: it is {found}. It is not served; restore it from a copy, or make the same artifact again",
             path=path,
         )
+
+
+def _above(path: str) -> str:
+    return path.rpartition("/")[0] or "/"
 
 
 def _digest_named(shelf: str, name: str) -> Digest | None:
