@@ -7,7 +7,6 @@ exists only after its call.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
@@ -19,7 +18,7 @@ from ashore.errors import GraphError
 from ashore.events import Call, Failure, FileUse, Input, Output
 from ashore.files import File
 from ashore.handles import Handle
-from ashore.ids import ID_SIZE, CacheKey, CodeId, InvocationId, RunId
+from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
 from ashore.parameters import compatible, validated
 from ashore.signatures import Parameter
 from ashore.works import Pipeline, Step
@@ -107,8 +106,10 @@ class Node:
         "elements",
         "failure",
         "fan",
+        "has_files",
         "index",
         "invocation",
+        "is_reusable",
         "key",
         "missing",
         "outputs",
@@ -126,7 +127,10 @@ class Node:
         self.scope = scope
         self.arguments = arguments
         self.invocation = invocation
-        self.fan = any(argument.each is not None for argument in arguments)
+        self.fan = False
+        self.has_files = False
+        self.is_reusable = False
+        """Whether a result may be served to other runs: at least one input is an artifact, or the step says so."""
         self.code: CodeId = CodeId(b"")
         self.consumers: list[Node] = []
 
@@ -142,14 +146,6 @@ class Node:
         self.attempt = 1
         self.shared: Any = UNSET
         """The loaded value, if it is immutable and may be handed to every consumer."""
-
-    @property
-    def is_reusable(self) -> bool:
-        """Whether a result may be served to other runs: at least one input is an artifact, or the step says so."""
-        cache = self.work.options.cache
-        if cache is not None:
-            return cache
-        return any(argument.sources for argument in self.arguments)
 
     def __repr__(self) -> str:
         return f"{self.scope + '/' if self.scope else ''}{self.work.name}:{self.invocation.hex()[:8]}"
@@ -214,11 +210,7 @@ class Wiring:
         node = self.by_invocation.get(invocation)
         if node is None:
             node = Node(len(self.nodes), work, self._scope, arguments, invocation)
-            for argument in arguments:
-                for source in argument.sources:
-                    if type(source) is Ref:
-                        source.node.consumers.append(node)
-                        node.missing += 1
+            _connect(node, bound.options.cache)
             self.nodes.append(node)
             self.by_invocation[invocation] = node
         return node
@@ -310,6 +302,22 @@ class Wiring:
         return Argument(parameter.name, template, sources, paths, skeleton, each)
 
 
+def _connect(node: Node, cache: bool | None) -> None:
+    """Make the node a consumer of its inputs' producers, and note what kind of inputs it has."""
+    has_inputs = False
+    for argument in node.arguments:
+        if argument.each is not None:
+            node.fan = True
+        for source in argument.sources:
+            has_inputs = True
+            if type(source) is Ref:
+                source.node.consumers.append(node)
+                node.missing += 1
+            else:
+                node.has_files = True
+    node.is_reusable = has_inputs if cache is None else cache
+
+
 def wire(pipeline: Pipeline[Any, Any], arguments: Mapping[str, Any]) -> Graph:
     """Call a `def` pipeline's body with these (validated) arguments and collect its graph. Raises `GraphError`."""
     wiring = Wiring()
@@ -373,15 +381,13 @@ def file_use(argument: str, file: File) -> FileUse:
 
 
 def _identity(scope: str, work: Step[Any, Any], arguments: Sequence[Argument]) -> InvocationId:
-    hasher = hashlib.blake2b(f"{scope}\0{work.name}".encode(), digest_size=ID_SIZE)
+    parts: list[bytes] = [scope.encode(), work.name.encode()]
     for argument in arguments:
-        hasher.update(b"\0" + argument.name.encode() + b"\0" + len(argument.encoded).to_bytes(8, "little") + argument.encoded)
-        for source in argument.sources:
-            identity = source.identity
-            hasher.update(len(identity).to_bytes(8, "little") + identity)
+        parts += (argument.name.encode(), argument.encoded)
+        parts += [source.identity for source in argument.sources]
         if argument.each is not None:
-            hasher.update(b"each " + argument.each.on_error.encode())
-    return InvocationId(hasher.digest())
+            parts += (b"each", argument.each.on_error.encode(), argument.each.group.how.encode())
+    return InvocationId(hash_id(*parts))
 
 
 def _check_groups(work: Step[Any, Any], arguments: Sequence[Argument]) -> None:

@@ -121,7 +121,7 @@ class Runtime:
             if kind is None:
                 await self._settle_runs()
             self._group.cancel_scope.cancel()
-            await self._group.__aexit__(kind, error, trace)
+            await self._group.__aexit__(None, None, None)  # the block's own exception is raised as itself, not in a group
         finally:
             with anyio.CancelScope(shield=True):
                 for run_id in self._runs:

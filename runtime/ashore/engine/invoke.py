@@ -110,6 +110,8 @@ def _arguments(unit: Unit, blobs: Blobs) -> dict[str, Any]:
 
 def _files_of(unit: Unit) -> Sequence[File]:
     node = node_of(unit)
+    if not node.has_files and type(unit) is not Element:
+        return ()
     files = [
         source.file
         for argument in node.arguments
