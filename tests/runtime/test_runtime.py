@@ -401,16 +401,19 @@ async def test_leaving_by_an_error_leaves_the_run_to_be_resumed(home: Path) -> N
     def waiting(x: int) -> Handle[int]:
         return add(waits(x), later(5))
 
-    with pytest.raises(KeyError):
+    async def leave() -> str:
         async with Runtime(home=home) as rt:
             left = await rt.start(waiting(1))
             await began.wait()
-            raise KeyError
+            raise KeyError(left.id)
+
+    with pytest.raises(KeyError) as caught:
+        await leave()
     assert executed == ["later 5"]
     go_on.set()
     async with Runtime(home=home, resume=[waiting]) as rt:
         (resumed,) = rt.open_runs(waiting)
-        assert resumed.id == left.id
+        assert resumed.id == caught.value.args[0]
         assert await resumed == 6
     assert executed == ["later 5", "waits", "add 1 5"]
 

@@ -76,6 +76,7 @@ class Drive:
                 await self._pumps.stop()
                 if self._is_cancelled:
                     await self._leave_threads()
+                self._idle()  # what has an outcome keeps it, however the run is left
         if self.trouble is None:
             self._end()
 
