@@ -23,6 +23,8 @@ from ashore_stores.keys import Digest, digest_of
 from ashore_stores.logs.base import Batch, Claim, Entry, Frame, Space
 from ashore_stores.logs.segment import SegmentEventLog, open_segment_log
 from ashore_stores.logs.segments import LogSettings
+from ashore_stores.logs.verify import verify_log
+from ashore_stores.logs.watermark import read_watermark
 from ashore_stores.ports import Ports
 from ashore_stores.testing.disk import Faults, PowerCut, SimDisk
 from ashore_stores.testing.loop import Deadlock, Runaway, simulate
@@ -226,11 +228,19 @@ class Actor:
         assert submission.ticket.position is not None
         self.history.ack(submission, submission.ticket.position)
 
-    def _submit(self, topic: bytes, *entries: Entry, expected: bytes | None = None, blobs: tuple[Digest, ...] = ()) -> Submission:
+    def _submit(
+        self,
+        topic: bytes,
+        *entries: Entry,
+        expected: bytes | None = None,
+        blobs: tuple[Digest, ...] = (),
+        is_fact: bool = False,
+    ) -> Submission:
+        """What is handed in with entries is a claim, unless it is said to be a fact."""
         self.number += 1
         body = b"%s#%d %s%s" % (topic, self.number, ",".join(blobs).encode(), b"." * self.random.choice((0, 5, 700)))
         batch = Batch(body, self.random.choice((1, 1, 4)), b"", entries, (topic,))
-        claim = Claim(entries[0].space, entries[0].key, expected, batch) if entries else None
+        claim = None if is_fact or not entries else Claim(entries[0].space, entries[0].key, expected, batch)
         submission = Submission(batch, self.name, claim, blobs)
         self.history.submit(submission)
         return submission
@@ -239,6 +249,23 @@ class Actor:
         if self.random.random() < 0.4:
             return b"shared %d " % self.random.randrange(3) * 200
         return self.random.randbytes(self.random.choice((0, 10, 600, 3000)))
+
+
+class WatermarkGauge:
+    """Watches that the watermark is never lowered."""
+
+    def __init__(self, disk: SimDisk, history: History) -> None:
+        self._disk = disk.for_process("gauge")
+        self._history = history
+        self._highest = (0, 0)
+
+    def see(self, what: str, path: str) -> None:
+        if what != "written" or path != f"{LOG}/watermark":
+            return
+        place = read_watermark(self._disk.open(path)).place.key
+        if place < self._highest:
+            self._history.alarms.append(f"the watermark went back from {self._highest} to {place} (segment, offset)")
+        self._highest = max(self._highest, place)
 
 
 async def live(plan: Plan, disk: SimDisk, history: History) -> None:
@@ -315,41 +342,63 @@ async def _check_rest(frames: list[Frame], log: SegmentEventLog, store: LocalArt
 
 
 async def damage_and_read(plan: Plan, disk: SimDisk, truth: list[bytes], history: History) -> None:
-    """Harm one file of a log that is at rest: the truth or a typed error, never anything else."""
-    chance = random.Random(f"damage-{plan.seed}")
-    harm(disk.for_process("vandal"), chance)
+    """Harm one file of stores that are at rest: the truth or a typed error, never anything else."""
     ports = sim_ports(plan.seed, disk=disk.for_process("reader"))
-    store = LocalArtifactStore(BLOBS, ports)
+    if damages := verify_log(LOG, ports):
+        raise Violation("I31", f"a sound log was called damaged: {damages[0]}")
+    harmed = harm(disk.for_process("vandal"), random.Random(f"damage-{plan.seed}"))
+    await _load_damaged(LocalArtifactStore(BLOBS, ports), history, harmed)
+    is_sound = not verify_log(LOG, ports)
+    try:
+        before, after = await _read_and_write(ports, plan)
+    except StoreError as error:
+        if is_sound:
+            raise Violation("I31", f"{harmed}: the look through the log saw nothing, but {error}") from error
+        return
+    # With a damaged watermark less is known to be durable until somebody writes; what is there is never taken for lost.
+    if before != truth and not ("watermark" in harmed and before == truth[: len(before)]):
+        raise Violation("I16", f"{harmed}: read as {len(before)} frames of {len(truth)}, without an error")
+    if after != [*truth, b"mended"]:
+        raise Violation("I16", f"{harmed}: read as {len(after)} frames of {len(truth)} + 1 after a write, without an error")
+
+
+async def _load_damaged(store: LocalArtifactStore, history: History, harmed: str) -> None:
     for digest, content in history.blobs.items():
         try:
             if bytes(await store.load(digest)) != content:
-                raise Violation("I16", f"other bytes under {digest} after damage")
+                raise Violation("I16", f"{harmed}: other bytes under {digest}")
         except StoreError:
             continue
-    try:
-        log = await open_segment_log(LOG, ports, plan.settings)
-        await log.refresh()
-        frames = await read_all(log)
-    except StoreError:
-        return
-    if [frame.batch.body for frame in frames] != truth:
-        raise Violation("I16", f"a damaged log was read as {len(frames)} frames of {len(truth)}, without an error")
 
 
-def harm(disk: SimDisk, chance: random.Random) -> None:
+async def _read_and_write(ports: Ports, plan: Plan) -> tuple[list[bytes], list[bytes]]:
+    """The bodies of all frames, before and after one more was written."""
+    log = await open_segment_log(LOG, ports, plan.settings)
+    await log.refresh()
+    before = await read_all(log)
+    await log.durable(log.queue(Batch(b"mended", 1)))
+    after = await read_all(log)
+    await log.aclose()
+    return [frame.batch.body for frame in before], [frame.batch.body for frame in after]
+
+
+def harm(disk: SimDisk, chance: random.Random) -> str:
+    """Damage one file; says how."""
     files = [path for path, content in disk.tree().items() if content and "/tmp/" not in path]
     path = chance.choice(files)
     content = disk.tree()[path]
     manner = chance.choice(("flip", "flip", "cut", "zero", "remove"))
+    at = chance.randrange(len(content))
     if manner == "flip":
-        disk.damage(path, chance.randrange(len(content)), 1 << chance.randrange(8))
+        disk.damage(path, at, 1 << chance.randrange(8))
     elif manner == "cut":
-        disk.open(path, write=True).truncate(chance.randrange(len(content)))
+        disk.open(path, write=True).truncate(at)
     elif manner == "zero":
-        start = chance.randrange(0, len(content), SECTOR)
+        start = at - at % SECTOR
         disk.open(path, write=True).write(bytes(len(content[start : start + SECTOR])), start)
     else:
         disk.remove(path)
+    return f"{manner} {path} at {at} of {len(content)}"
 
 
 def run_seed(seed: int, plan: Plan | None = None) -> Report:
@@ -357,6 +406,7 @@ def run_seed(seed: int, plan: Plan | None = None) -> Report:
     plan = plan or plan_for(seed)
     history, report = History(), Report(seed)
     disk = _machine(plan)
+    disk.machine.hints.append(WatermarkGauge(disk, history).see)
     report.was_cut = _until_cut(lambda: live(plan, disk, history), seed) is None
     report.acked = len(history.acked)
     straight, first_history = disk.after_crash(seed), history.copy()
@@ -407,6 +457,12 @@ def _whole(main: Callable[[], Coroutine[Any, Any, T]], seed: int) -> T:
         return simulate(main, seed)
     except (Deadlock, Runaway) as error:
         raise Violation("I9", str(error)) from error
+    except Violation:
+        raise
+    except StoreError as error:
+        raise Violation("I1", f"what was acknowledged cannot be reached: {type(error).__name__}: {error}") from error
+    except Exception as error:
+        raise Violation("error", f"{type(error).__name__}: {error}") from error
 
 
 def try_seed(seed: int) -> Report | None:

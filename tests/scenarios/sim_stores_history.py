@@ -85,7 +85,7 @@ class History:
         self._check_promises(found, frames)
         self._check_queues(found)
         if self.alarms:
-            raise Violation("I16", f"false alarm: {self.alarms[0]}")
+            raise Violation("I17", self.alarms[0])
 
     def fold(self, frames: Sequence[Frame]) -> dict[tuple[int, bytes], bytes]:
         """The registers after these frames; raises if a claim did not hold where it stands, or a fenced owner wrote."""
@@ -93,15 +93,18 @@ class History:
         for frame in frames:
             submission = self.submitted[frame.batch.body]
             if registers.get((Space.OWNERS, frame.owner)) == FENCED:
-                raise Violation("I15", f"{frame.batch.body!r} is from owner {frame.owner.hex()}, which was fenced before")
+                raise Violation("I15", f"{_short(frame.batch.body)} is from owner {frame.owner.hex()}, which was fenced before")
             claim = submission.claim
-            if claim is not None and registers.get((claim.space, claim.key)) != claim.expected:
-                held = registers.get((claim.space, claim.key))
-                raise Violation("I33", f"{frame.batch.body!r} claimed {claim.key!r} to be {claim.expected!r}, but it was {held!r}")
+            held = None if claim is None else registers.get((claim.space, claim.key))
+            if claim is not None and held != claim.expected:
+                what = f"claimed {claim.key!r} to be {claim.expected!r}, but it was {_short(held or b'absent')}"
+                raise Violation("I33", f"{_short(frame.batch.body)} {what}")
             missing = set(submission.batch.entries) - set(frame.batch.entries)
             if missing:
                 raise Violation("I2", f"{frame.batch.body!r} came back without {missing}")
             for entry in frame.batch.entries:
+                if entry.space == ARRIVALS and (ARRIVALS, entry.key) in registers:
+                    raise Violation("I10", f"{entry.key!r} arrived twice, the second time as {_short(frame.batch.body)}")
                 _put(registers, entry)
         return registers
 
@@ -115,11 +118,11 @@ class History:
             position = frame.last
             submission = self.submitted.get(body)
             if submission is None:
-                raise Violation("I2", f"nobody handed in {body!r} (position {frame.first})")
+                raise Violation("I2", f"nobody handed in {_short(body)} (position {frame.first})")
             if body in found:
-                raise Violation("I2", f"{body!r} is there twice, at {found[body]} and {frame.last}")
+                raise Violation("I2", f"{_short(body)} is there twice, at {found[body]} and {frame.last}")
             if frame.count != submission.batch.count:
-                raise Violation("I2", f"{body!r} has {frame.count} events, not {submission.batch.count}")
+                raise Violation("I2", f"{_short(body)} has {frame.count} events, not {submission.batch.count}")
             found[body] = frame.last
         self.fold(frames)
         return found
@@ -128,10 +131,12 @@ class History:
         for body, position in self.acked.items():
             if found.get(body) != position:
                 raise Violation("I1", f"{_short(body)} was acknowledged at {position}, now it is at {found.get(body)}")
-        by_first = {frame.first: frame.batch.body for frame in frames}
+        by_first: dict[int, bytes] = {frame.first: frame.batch.body for frame in frames}
         for first, body in self.shown.items():
-            if by_first.get(first) != body:  # type: ignore[call-overload]
-                raise Violation("I34", f"{_short(body)} was shown as durable at {first}, now {by_first.get(first)!r} is there")  # type: ignore[call-overload]
+            if by_first.get(first) != body:
+                raise Violation(
+                    "I34", f"{_short(body)} was shown as durable at {first}, now {_short(by_first.get(first, b'nothing'))} is there"
+                )
         end = frames[-1].last if frames else 0
         if self.durable > end:
             raise Violation("I1", f"the log was durable up to {self.durable}, now it ends at {end}")
