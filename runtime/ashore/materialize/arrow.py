@@ -49,7 +49,7 @@ def write_table(table: pa.Table, sink: Sink) -> None:
     """Write a table as a stream; equal values in equal chunks give equal bytes. Raises `Unserialisable`."""
     schema = table.schema
     for field in schema:
-        _check(field.type, field.name)
+        check_type(field.type, field.name)
     if _EXTENSION in schema.serialize().to_pybytes():
         mend = "Take that out of the metadata: table.replace_schema_metadata(...)"
         raise Unserialisable(f"a table whose schema mentions {_EXTENSION.decode()!r} in its metadata", mend=mend)
@@ -75,14 +75,15 @@ def read_table(data: Buffer) -> pa.Table:
     return table
 
 
-def _check(type: pa.DataType, name: str) -> None:
+def check_type(type: pa.DataType, name: str) -> None:
+    """Raise `Unserialisable` if an extension type is in it."""
     if isinstance(type, pa.BaseExtensionType):
         raise Unserialisable(
             f"the column {name!r} is of the extension type {type}, and loading one would run code",
             mend=f"Store what it is made of: .cast({type.storage_type})",
         )
     for inner in _inner(type):
-        _check(inner, name)
+        check_type(inner, name)
 
 
 def _inner(type: pa.DataType) -> Iterator[pa.DataType]:

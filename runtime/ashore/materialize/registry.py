@@ -19,7 +19,9 @@ _LIBRARIES: Final = {
 
 _FORMATS: Final = {
     "npy": "numpy",
-    "pandas": "pandas",
+    "pandas-frame": "pandas",
+    "pandas-series": "pandas",
+    "pandas-index": "pandas",
     "arrow-table": "pyarrow",
     "arrow-batch": "pyarrow",
     "arrow-array": "pyarrow",
