@@ -362,6 +362,7 @@ async def test_a_start_key_means_one_run(rt: Runtime, home: Path) -> None:
 async def test_equal_starts_at_once_are_one_run(rt: Runtime) -> None:
     runs = await asyncio.gather(*(rt.start(diamond(7), key="seven") for _ in range(20)))
     assert len({each_run.id for each_run in runs}) == 1
+    assert await asyncio.gather(*runs) == [14] * 20
     assert executed.count("double 7") == 1
 
 
@@ -405,6 +406,8 @@ async def test_leaving_by_an_error_leaves_the_run_to_be_resumed(home: Path) -> N
         async with Runtime(home=home) as rt:
             left = await rt.start(waiting(1))
             await began.wait()
+            while "later 5" not in executed:
+                await anyio.sleep(0)
             raise KeyError(left.id)
 
     with pytest.raises(KeyError) as caught:

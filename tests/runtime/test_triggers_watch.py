@@ -106,7 +106,7 @@ class Inbox:
         """Path, version and content's digest of each arrival in the log, in order."""
         frames = [frame async for frame in self.log.read()]
         events = [arrival.event for frame in frames for arrival in arrivals_in(frame)]
-        return [(event.path, event.version, event.digest.hex()) for event in events]
+        return [(os.path.relpath(event.path, self.root), event.version, event.digest.hex()) for event in events]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         with anyio.fail_after(20):
@@ -118,7 +118,9 @@ class Inbox:
         await self.until(lambda: sum(isinstance(notice, Arrived) for notice in self.told) >= count)
 
     def refusals(self) -> dict[str, str]:
-        return {notice.path: notice.reason for notice in self.told if isinstance(notice, ArrivalRefused)}
+        return {
+            os.path.relpath(notice.path, self.root): notice.reason for notice in self.told if isinstance(notice, ArrivalRefused)
+        }
 
 
 def sha(content: str | bytes) -> str:
@@ -386,3 +388,17 @@ async def test_without_watches_the_scan_does_it_alone(inbox: Inbox) -> None:
     hindered = inbox.told[0]
     assert isinstance(hindered, Hindered)
     assert hindered.reason == "no watch is left; looking every 60 s only"
+
+
+async def test_a_project_that_was_moved_finds_its_arrivals_again(inbox: Inbox) -> None:
+    inbox.put("a.csv", "one")
+    async with inbox.watched():
+        await inbox.until_arrived(1)
+    inbox.folder.rename(inbox.root / "elsewhere")
+    moved = Inbox(inbox.root / "moved", inbox.log, inbox.ports)
+    moved.root.mkdir()
+    (inbox.root / "elsewhere").rename(moved.folder)
+    async with moved.watched():
+        moved.put("b.csv", "two")
+        await moved.until_arrived(1)
+    assert [path for path, _, _ in await moved.versions()] == ["../inbox/a.csv", "inbox/b.csv"]
