@@ -23,7 +23,7 @@ BODY_LINES = 40  # without signature and docstring
 # What `import ashore` must not pay for: loaded only by what uses it.
 HEAVY = {
     *("numpy", "pandas", "pyarrow", "sklearn", "skops", "scipy"),
-    *("aiobotocore", "botocore", "aiosqlite", "sqlite3", "httpx", "uvloop", "click", "rich"),
+    *("aiobotocore", "botocore", "aiosqlite", "sqlite3", "httpx", "uvloop", "click", "rich", "structlog"),
 }
 
 # The world comes in through the ports. "*": modules that hand out time, chance, threads, processes, files; then single names.

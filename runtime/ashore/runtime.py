@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-import structlog
 from anyio.abc import TaskGroup
 
 from ashore.calls import Bound, current_scope
@@ -37,6 +36,7 @@ from ashore.files import File
 from ashore.graph import Graph
 from ashore.handles import Handle
 from ashore.ids import RUN_TOKEN_SIZE, RunId, hash_id, new_run_id
+from ashore.notices import log
 from ashore.runs import Driven, Ending, History, Run, Watched
 from ashore.stack import LOCAL, Stack, open_stack
 from ashore.starting import About, Defined, Prepared, first_events, invoked, prepare, prepared_again, wired
@@ -48,8 +48,6 @@ from ashore_stores.logs.base import Batch, Claim, Entry, Space, Ticket
 from ashore_stores.ports import Ports
 
 T = TypeVar("T")
-
-log = structlog.get_logger("ashore")
 
 current_runtime: ContextVar[Runtime | None] = ContextVar("ashore_runtime", default=None)
 

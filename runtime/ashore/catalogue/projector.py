@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
-import structlog
 
 from ashore.events import Event, decode
 from ashore.ids import RunId
+from ashore.notices import log as _warnings
 from ashore.projection import Projection, Unknown
 from ashore_stores.errors import Conflict, Corrupt, Missing, StoreError
 from ashore_stores.index.base import MetadataIndex
@@ -30,7 +30,6 @@ PATIENCE: Final = 2.0
 """Seconds that a question waits for another process to catch up."""
 _LOOK_SECONDS: Final = 0.02
 
-_warnings = structlog.get_logger("ashore")
 
 Progress = Callable[[Position, Position], None]
 """Called after each slice with how far the index is, and how far it is to go."""

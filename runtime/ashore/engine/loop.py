@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, cast
 
 import anyio
-import structlog
 
 from ashore.engine.fanout import FanOut
 from ashore.engine.invoke import Done, call_inline, run_blocking
@@ -23,11 +22,10 @@ from ashore.errors import StepError
 from ashore.events import Output, RunEnded, RunSpace, StepSkipped
 from ashore.graph import Graph, Node
 from ashore.ids import NO_KEY, RunId
+from ashore.notices import log
 from ashore.results import encode_result
 from ashore_stores.errors import StoreError
 from ashore_stores.logs.base import Entry, Ticket
-
-log = structlog.get_logger("ashore")
 
 _NO_BLOBS: Blobs = {}
 _BLOCKED = 1.0

@@ -1,0 +1,31 @@
+"""What the library tells whoever runs it: structured log lines, by structlog as the application has configured it.
+
+structlog takes longer to import than all of ashore, and most programs never say a word: it is loaded with the first line.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+class Notices:
+    """A logger by name. It configures nothing, and asks for the configuration anew for each line."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<Notices {self._name!r}>"
+
+    def info(self, event: str, **fields: object) -> None:
+        self._logger().info(event, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._logger().warning(event, **fields)
+
+    def _logger(self) -> Any:
+        return import_module("structlog").get_logger(self._name)
+
+
+log = Notices("ashore")
