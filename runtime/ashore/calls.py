@@ -86,9 +86,7 @@ def shown(value: Any) -> str:
 def _claim(value: Any) -> None:
     """Handles that another call has as arguments are not forgotten ones."""
     if isinstance(value, Handle):
-        while value is not None:
-            value.claim()
-            value = value.parent
+        value.claim()
     elif type(value) in (list, tuple, set):
         for item in value:
             if type(item) not in _PLAIN:

@@ -85,6 +85,8 @@ class Handle(Coroutine[Any, Any, T_co]):
 
     def claim(self) -> None:
         """Somebody awaits, starts or passes on this call: it was not forgotten."""
+        if self.parent is not None:
+            self.parent.claim()
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         self.claim()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Outputs(msgspec.Struct, frozen=True):
+class Outputs(msgspec.Struct):
     """The base of a step's named outputs: each field is an artifact of its own, and an attribute of the call's handle.
 
     class Parts(Outputs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -94,9 +95,17 @@ def _by_msgspec(parameter: Parameter, annotation: Any, value: Any) -> Any:
     number = _numbers(value)
     if number is not value:
         return _by_msgspec(parameter, annotation, number)
-    if conforms(annotation, value):
+    if _passes(annotation, value, detail):
         return value
     raise _wrong(parameter, annotation, value, detail)
+
+
+def _passes(annotation: Any, value: Any, detail: str) -> bool:
+    """Whether what msgspec refuses is right all the same: a bool for an int, a type that it knows nothing of."""
+    known = bool(detail)
+    if known and (type(value) in _CONTAINERS or "Annotated[" in str(annotation)):
+        return False
+    return conforms(annotation, value)
 
 
 def _wrong(parameter: Parameter, annotation: Any, value: Any, detail: str) -> WrongArgument:
@@ -158,18 +167,18 @@ def _differs(ours: Iterable[Any], theirs: Iterable[Any]) -> bool:
 def _read(annotation: Any, text: str) -> Any:
     """A text as a value of a type: by the type's own rules for texts, else as JSON."""
     try:
-        return msgspec.convert(_by_name(annotation, text), annotation, strict=False)
+        return msgspec.convert(_by_name(annotation, text), annotation, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        if text[:1] not in ("[", "{") and not _in_union(annotation):
+        if text[:1] not in ("[", "{") and not get_args(annotation):
             raise
         try:
-            return msgspec.json.decode(text, type=annotation, strict=False)
+            return msgspec.json.decode(text, type=annotation, strict=False, dec_hook=_path)
         except msgspec.DecodeError:
             raise error from None
 
 
-def _in_union(annotation: Any) -> bool:
-    return bool(get_args(annotation))
+def _path(kind: type[Any], value: Any) -> Any:
+    return kind(value) if issubclass(kind, PurePath) and isinstance(value, str) else value
 
 
 def _by_name(annotation: Any, text: str) -> Any:

@@ -39,7 +39,20 @@ class Parameter:
 class Binder:
     """Binds arguments to a function's parameters, in the parameters' order, with defaults applied."""
 
-    __slots__ = ("_by_position", "_defaults", "_names", "_parameters", "_plain", "_signature", "_tails", "is_simple", "name")
+    __slots__ = (
+        "_by_position",
+        "_defaults",
+        "_names",
+        "_parameters",
+        "_places",
+        "_plain",
+        "_required",
+        "_signature",
+        "_tails",
+        "_template",
+        "is_simple",
+        "name",
+    )
 
     def __init__(self, name: str, fn: Callable[..., Any]) -> None:
         self.name = name
@@ -49,6 +62,9 @@ class Binder:
         kinds = {parameter.kind for parameter in self._parameters}
         self._names = tuple(signature.parameters)
         self._defaults = {p.name: p.default for p in self._parameters if p.default is not EMPTY}
+        self._template = {p.name: p.default for p in self._parameters}
+        self._places = {name: place for place, name in enumerate(self._names)}
+        self._required = [p.name for p in self._parameters if p.default is EMPTY]
         self._by_position = sum(p.kind in (_POSITIONAL_ONLY, _POSITIONAL) for p in self._parameters)
         self._plain = not kinds & {_VAR_POSITIONAL, _VAR_KEYWORD}
         self.is_simple = self._plain and _POSITIONAL_ONLY not in kinds
@@ -71,10 +87,9 @@ class Binder:
         if not kwargs:
             tail = self._tails.get(count)
             if tail is not None:
-                arguments = dict(zip(self._names, args, strict=False))
-                if tail:
-                    arguments.update(tail)
-                return arguments
+                if count == 1:
+                    return {self._names[0]: args[0], **tail}
+                return dict(zip(self._names, args, strict=False)) | tail
         elif self.is_simple and count <= self._by_position:
             named = self._bind_named(args, kwargs)
             if named is not None:
@@ -82,18 +97,18 @@ class Binder:
         return self._bind_any(args, kwargs)
 
     def _bind_named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
-        names, defaults = self._names, self._defaults
-        arguments = dict(zip(names, args, strict=False))
-        taken = 0
-        for name in names[len(args) :]:
-            if name in kwargs:
-                arguments[name] = kwargs[name]
-                taken += 1
-            elif name in defaults:
-                arguments[name] = defaults[name]
-            else:
+        arguments = self._template.copy()
+        places, count = self._places, len(args)
+        for name, value in zip(self._names, args, strict=False):
+            arguments[name] = value
+        for name, value in kwargs.items():
+            if places.get(name, -1) < count:
                 return None
-        return arguments if taken == len(kwargs) else None
+            arguments[name] = value
+        for name in self._required:
+            if arguments[name] is EMPTY:
+                return None
+        return arguments
 
     def _bind_any(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Any kind of parameters, slowly; and every error."""

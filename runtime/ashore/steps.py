@@ -18,7 +18,8 @@ from ashore.options import New
 from ashore.options import new as new
 from ashore.outputs import Outputs
 from ashore.signatures import Parameter as Parameter
-from ashore.works import Pipeline, Step
+from ashore.works import Pipeline as Pipeline
+from ashore.works import Step as Step
 from ashore.works import Work as Work
 
 if TYPE_CHECKING:

@@ -46,6 +46,8 @@ class Work(Generic[F_co, H_co]):
         self._origin = self if origin is None else origin
         self._instance = instance
         self._options = options
+        self._view: OptionsOf[Self] | None = None
+        self._bind = definition.bind
         self.name = self.__name__ = definition.name
         self.qualname = self.__qualname__ = definition.qualname
         self.module = self.__module__ = definition.module
@@ -58,7 +60,8 @@ class Work(Generic[F_co, H_co]):
         """Whether `fn(**arguments)` is right for bound arguments: no *args, **kwargs or positional-only ones."""
         self._fn: Any = definition.fn if instance is _NOBODY else definition.fn.__get__(instance)
         self.__wrapped__ = self._fn
-        self._refused = definition.is_async and self.role == "pipeline"
+        self._is_refused = definition.is_async and definition.role == "pipeline"
+        self._is_special = self._is_refused or instance is not _NOBODY
 
     @property
     def fn(self) -> F_co:
@@ -69,8 +72,11 @@ class Work(Generic[F_co, H_co]):
     @property
     def options(self) -> OptionsOf[Self]:
         """The options: `fit.options.cache`. Called, the same with others for one call: `fit.options(key="a")(...)`."""
-        options = self._options
-        return OptionsOf(cache=options.cache, on=options.on, limit=options.limit, key=options.key, of=self)
+        view = self._view
+        if view is None:
+            options = self._options
+            view = self._view = OptionsOf(cache=options.cache, on=options.on, limit=options.limit, key=options.key, of=self)
+        return view
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -198,11 +204,9 @@ class Work(Generic[F_co, H_co]):
     ) -> Handles[T]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # mypy cannot match it with `self` taken apart
         """Inside a pipeline, a handle at once; outside, an inert call: await it, or start it."""
-        if self._refused:
-            raise self._refusal()
-        if self._instance is not _NOBODY:
-            args = (self._instance, *args)
-        bound = Bound(self._origin, self.definition.bind(args, kwargs), self._options)
+        if self._is_special:
+            args = self._specially(args)
+        bound = Bound(self._origin, self._bind(args, kwargs), self._options)
         scope = current_scope.get()
         if scope is None:
             return Call(bound, sys._getframe(1))
@@ -210,7 +214,9 @@ class Work(Generic[F_co, H_co]):
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         """The call with these arguments, without a scope. Raises `WrongArgument`."""
-        return Bound(self._origin, self.definition.bind(args, kwargs), self._options)
+        if self._is_special:
+            args = self._specially(args)
+        return Bound(self._origin, self._bind(args, kwargs), self._options)
 
     def with_options(self, options: Options) -> Self:
         """The same work, to be called with these options."""
@@ -233,9 +239,12 @@ class Work(Generic[F_co, H_co]):
     def __reduce__(self) -> Any:
         return self.qualname  # by reference: whoever copies or sends it looks it up in its module
 
-    def _refusal(self) -> NotInThisVersion:
+    def _specially(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a call of a method; raises for what cannot be called in this version."""
+        if not self._is_refused:
+            return (self._instance, *args)
         what = f"the pipeline {self.name} is an `async def`: pipelines that decide while they run are not in this version of ashore"
-        return NotInThisVersion(what, where=user_line(), mend="Write it as a `def` that wires its steps")
+        raise NotInThisVersion(what, where=user_line(), mend="Write it as a `def` that wires its steps")
 
 
 class Step(Work[F_co, H_co]):
