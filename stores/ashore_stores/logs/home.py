@@ -121,7 +121,3 @@ class Home:
 
 def _above(path: str) -> str:
     return path.rpartition("/")[0] or "/"
-
-
-def _above(path: str) -> str:
-    return path.rpartition("/")[0] or "/"

@@ -17,6 +17,7 @@ from ashore_stores.logs.segments import (
     Stored,
     Window,
     check_order,
+    check_version,
     damage,
     end_of_before,
     open_segment,
@@ -151,7 +152,7 @@ def read_frame(file: DiskFile, number: int, start: int) -> Stored:
     if header is None:
         raise damage(file.path, start, "not a frame")
     content = memoryview(file.read(header.size - HEADER_SIZE, start + HEADER_SIZE))
-    check_order(header, Place(number, 0, start, header.first - 1, header.link), file.path)
+    check_version(header, file.path, start)
     if not is_whole(header, content):
         raise damage(file.path, start, "a damaged frame", header.first)
     return Stored(header, Place(number, start, start + header.size, header.last, header.checksum), content)

@@ -148,27 +148,36 @@ class Window:
 
 
 def walk(file: DiskFile, place: Place, end: int) -> Iterator[Stored]:
-    """The frames from `place` up to the offset `end`. Stops before the first thing that is not a whole frame.
+    """The frames from `place` up to the offset `end`. Stops before the first thing that is not a whole frame which belongs there.
 
-    Raises `Corrupt` for a whole frame that does not belong there, `NewerFormat` for one of a later version.
+    A whole frame in the wrong place is what a power cut may leave of a write that had been taken back: as good as none.
+    Raises `NewerFormat` for a frame of a later version.
     """
     window = Window(file, end)
     while place.offset < end:
         header = parse_header(window.get(place.offset, HEADER_SIZE))
         if header is None:
             return
+        check_version(header, file.path, place.offset)
         content = window.get(place.offset + HEADER_SIZE, header.size - HEADER_SIZE)
-        if not is_whole(header, content):
+        if not is_whole(header, content) or not _follows(header, place):
             return
-        check_order(header, place, file.path)
         place = place.after(header)
         yield Stored(header, place, content)
 
 
-def check_order(header: Header, place: Place, path: str) -> None:
+def _follows(header: Header, place: Place) -> bool:
+    return header.link == place.checksum and header.first == place.position + 1
+
+
+def check_version(header: Header, path: str, offset: int) -> None:
     if header.version > VERSION:
-        raise NewerFormat(f"{path} at offset {place.offset}: format {header.version}, this ashore knows {VERSION}; update ashore")
-    if header.link != place.checksum or header.first != place.position + 1:
+        raise NewerFormat(f"{path} at offset {offset}: format {header.version}, this ashore knows {VERSION}; update ashore")
+
+
+def check_order(header: Header, place: Place, path: str) -> None:
+    check_version(header, path, place.offset)
+    if not _follows(header, place):
         raise damage(path, place.offset, f"a frame that does not follow position {place.position}", place.position + 1)
 
 
@@ -204,7 +213,7 @@ def read_checkpoint(file: DiskFile, number: int) -> tuple[Stored, Seal]:
     if header is None or (header.kind != CHECKPOINT and header.version <= VERSION):
         raise damage(file.path, 0, "no checkpoint at the start of the segment")
     content = memoryview(file.read(header.size - HEADER_SIZE, HEADER_SIZE))
-    check_order(header, Place(number, 0, 0, header.first - 1, header.link), file.path)
+    check_version(header, file.path, 0)
     try:
         seal = read_seal(content[header.keys_size :])
     except ValueError:
