@@ -1,5 +1,8 @@
 """ashore: an event-driven asynchronous runtime for machine-learning pipelines. Typed steps, no server, everything on record."""
 
+from ashore.catalogue import Catalogue as Catalogue
+from ashore.catalogue import NotFound as NotFound
+from ashore.catalogue import PastRun as PastRun
 from ashore.each import Each as Each
 from ashore.each import each as each
 from ashore.each import fixed as fixed
@@ -24,6 +27,7 @@ from ashore.errors import WrongArgument as WrongArgument
 from ashore.files import File as File
 from ashore.handles import Handle as Handle
 from ashore.handles import Handles as Handles
+from ashore.opening import open as open
 from ashore.options import new as new
 from ashore.outputs import Outputs as Outputs
 from ashore.runs import Run as Run
