@@ -28,6 +28,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import ashore
+import ashore.catalogue
 from ashore import File, Handle, each, evaluator, new, pipeline, step, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +144,7 @@ async def story(count: int) -> None:
     fresh = [(name, table) for name, table in days_of_2013() if not (INBOX / f"{name}.csv").exists()]
     days = fresh[: count + 6]
     late, singles, burst = days[2], days[:2] + days[3:count], days[count : count + 5]
-    async with await ashore.open(ROOT / ".ashore") as catalogue:
+    async with await ashore.open(ROOT / ".ashore", create=True) as catalogue:
         with daemon():
             for number, (name, table) in enumerate(singles):
                 write(INBOX / f"{name}.csv", table.to_csv(index=False))
@@ -161,7 +162,7 @@ async def story(count: int) -> None:
         await report(catalogue)
 
 
-async def settled(catalogue: ashore.Catalogue, names: list[str]) -> None:
+async def settled(catalogue: ashore.catalogue.Catalogue, names: list[str]) -> None:
     """Wait until a run that has all of these files has ended."""
     while True:
         for run in await catalogue.runs(learn, limit=1):
@@ -172,11 +173,11 @@ async def settled(catalogue: ashore.Catalogue, names: list[str]) -> None:
         await anyio.sleep(0.05)
 
 
-def paths(run: ashore.PastRun[Any]) -> list[str]:
+def paths(run: ashore.catalogue.PastRun[Any]) -> list[str]:
     return [file["path"] if isinstance(file, dict) else str(file) for file in run.params["files"]]
 
 
-async def report(catalogue: ashore.Catalogue) -> None:
+async def report(catalogue: ashore.catalogue.Catalogue) -> None:
     """The last lines: what ran, and how to look further."""
     print(f"\n{'run':10} {'days':>4} {'rows':>7} {'error, min':>10} {'average':>8} {'cached':>6} {'fresh':>5}  left out")
     for run in reversed(await catalogue.runs(learn, limit=1000)):

@@ -1,8 +1,5 @@
 """ashore: an event-driven asynchronous runtime for machine-learning pipelines. Typed steps, no server, everything on record."""
 
-from ashore.catalogue import Catalogue as Catalogue
-from ashore.catalogue import NotFound as NotFound
-from ashore.catalogue import PastRun as PastRun
 from ashore.each import Each as Each
 from ashore.each import each as each
 from ashore.each import fixed as fixed

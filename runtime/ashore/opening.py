@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from ashore.catalogue import Catalogue
-from ashore.projection import PROJECTION_VERSION
-from ashore.stack import index_of, open_stack
+from ashore.stack import open_stack
+
+if TYPE_CHECKING:
+    from ashore.catalogue import Catalogue
 
 
 async def open(home: str | os.PathLike[str] | None = None, *, create: bool = False) -> Catalogue:  # noqa: A001  # ashore.open is its name
@@ -15,5 +18,7 @@ async def open(home: str | os.PathLike[str] | None = None, *, create: bool = Fal
     `home` as for `Runtime`; `create`: make it if there is none. Raises `HomeError` if there is none or it cannot be used. Use
     it by `async with await ashore.open() as cat`, or close it by `await cat.aclose()`.
     """
+    catalogue = import_module("ashore.catalogue")  # a third of what an import of ashore would cost those who never ask
     stack = await open_stack(home=home, create=create)
-    return Catalogue(stack.log, stack.artifacts, index_of(stack, PROJECTION_VERSION), stack.ports, close=stack.aclose)
+    opened: Catalogue = catalogue.of_stack(stack)
+    return opened

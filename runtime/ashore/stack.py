@@ -9,8 +9,6 @@ from ashore.errors import HomeError
 from ashore.home import Home, open_home
 from ashore_stores import LocalArtifactStore, open_segment_log, system_ports
 from ashore_stores.artifacts.base import ArtifactStore
-from ashore_stores.index.base import MetadataIndex
-from ashore_stores.index.sqlite import SqliteIndex
 from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
 
@@ -48,8 +46,3 @@ async def open_stack(
     place = await ports.workers.run(lambda: open_home(ports, home, create=create))
     log = await open_segment_log(place.log, ports)
     return Stack(place, ports, log, LocalArtifactStore(place.artifacts, ports))
-
-
-def index_of(stack: Stack, version: int) -> MetadataIndex:
-    """The index of a stack, for a version of the projection. Whoever opens it closes it."""
-    return SqliteIndex(stack.ports.disk, stack.ports.random, stack.home.index, version)
