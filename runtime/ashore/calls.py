@@ -22,12 +22,14 @@ _PLAIN: Final = (str, bytes, int, float, bool, type(None))
 class Bound:
     """A call: the step or pipeline, its arguments by name in the parameters' order with defaults applied, its options."""
 
-    __slots__ = ("arguments", "options", "work")
+    __slots__ = ("arguments", "options", "where", "work")
 
     def __init__(self, work: Work[Any, Any], arguments: dict[str, Any], options: Options) -> None:
         self.work = work
         self.arguments = arguments
         self.options = options
+        self.where = ""
+        """ "file:line" of a call outside every pipeline; in a pipeline, the line that is running."""
 
     def __repr__(self) -> str:
         defaults = {parameter.name: parameter.default for parameter in self.work.definition.parameters}
@@ -57,6 +59,7 @@ class Call(Handle[Any]):
         self.claimed = False
         self.file = frame.f_code.co_filename
         self.line = frame.f_lineno
+        bound.where = f"{self.file}:{self.line}"
         for value in bound.arguments.values():
             if type(value) not in _PLAIN:
                 _claim(value)

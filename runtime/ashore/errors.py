@@ -23,16 +23,22 @@ class AshoreError(Exception):
         self.mend = mend
         super().__init__(_sentence(what, where, mend))
 
+    def __reduce__(self) -> Any:
+        return _again, (type(self), self.args, self.__dict__)
+
 
 class GraphError(AshoreError):
-    """A step, a pipeline or a call of one is not right. Raised before anything runs."""
+    """A step, a pipeline or a call of one is not right. Raised before anything runs.
+
+    Where nothing else is said, the user's line that is running is to blame.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str = "") -> None:
+        AshoreError.__init__(self, what, where=user_line() if where is None else where, mend=mend)
 
 
 class WrongArgument(GraphError, TypeError):
     """A call's arguments do not fit the function's parameters: by name, by number or by type."""
-
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
-        AshoreError.__init__(self, what, where=where, mend=mend)
 
 
 class NotInThisVersion(GraphError):
@@ -150,6 +156,13 @@ def user_line() -> str:
 
 def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _again(kind: type[AshoreError], args: tuple[Any, ...], state: dict[str, Any]) -> AshoreError:
+    """The error once more, as copies make it: without asking again what it says."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def _sentence(what: str, where: str, mend: str) -> str:

@@ -44,10 +44,24 @@ _awaiter: Callable[[Handle[Any]], Coroutine[Any, Any, Any]] = _no_awaiter
 _current_task: Callable[[], object | None] = lambda: None
 
 
+def _waiter(handle: Handle[Any]) -> Coroutine[Any, Any, Any]:
+    """A fresh coroutine that waits for the handle's value."""
+    if handle.parent is not None and handle.node is None:  # an output of a call that stands in no graph
+        return _part_of(handle.parent, handle.output)
+    return _awaiter(handle)
+
+
+async def _part_of(whole: Handle[Any], output: int | None) -> Any:
+    outputs = whole.bound.work.outputs
+    value = await whole
+    return getattr(value, outputs[output or 0]) if isinstance(outputs, tuple) else value[output]
+
+
 def set_awaiter(awaiter: Callable[[Handle[Any]], Coroutine[Any, Any, Any]], current_task: Callable[[], object | None]) -> None:
     """The runtime tells handles how one is awaited, and which task is running (`asyncio.current_task`).
 
-    `awaiter(handle)` is called for every await of every handle; what it returns is driven by one task only.
+    `awaiter(handle)` is called for every await of every handle, but for an output of a call outside a pipeline: that is the
+    output of the awaited whole. What it returns is driven by one task only.
     """
     global _awaiter, _current_task
     _awaiter = awaiter
@@ -90,7 +104,7 @@ class Handle(Coroutine[Any, Any, T_co]):
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         self.claim()
-        return _awaiter(self).__await__()
+        return _waiter(self).__await__()
 
     def send(self, value: Any, /) -> Any:
         """Drive the waiter of the running task; there is one for each task."""
@@ -98,7 +112,7 @@ class Handle(Coroutine[Any, Any, T_co]):
         coroutine = drivers.get(task)
         if coroutine is None:
             self.claim()
-            coroutine = drivers[task] = _awaiter(self)
+            coroutine = drivers[task] = _waiter(self)
         try:
             return coroutine.send(value)
         except BaseException:

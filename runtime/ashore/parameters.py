@@ -16,7 +16,7 @@ from ashore.annotations import element_of as element_of
 from ashore.annotations import name_of
 from ashore.calls import shown
 from ashore.each import Each
-from ashore.errors import WrongArgument, user_line
+from ashore.errors import WrongArgument
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.signatures import Parameter
@@ -25,17 +25,25 @@ from ashore.streams import Stream
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict)
 
 
-def validated(parameter: Parameter, value: Any) -> Any:
+def validated(parameter: Parameter, value: Any, where: str = "") -> Any:
     """The argument as the parameter's type wants it (an int for a float becomes one, ...). Raises `WrongArgument`.
 
     Handles, and containers that hold some, are left alone: what they stand for is checked when it is there. So are types that
-    nothing is known about. A numpy scalar becomes the Python number that it is.
+    nothing is known about. A numpy scalar becomes the Python number that it is. `where` is the call's line, if
+    that is not the one that is running.
     """
-    annotation = parameter.annotation
-    kind = type(value)
-    if kind is annotation or value is parameter.default:
+    if type(value) is parameter.annotation or value is parameter.default:
         return value
-    if kind.__module__ == "numpy":
+    try:
+        return _validated(parameter, parameter.annotation, value)
+    except WrongArgument as error:
+        if not where:
+            raise
+        raise WrongArgument(error.what, where=where, mend=error.mend) from error.__cause__
+
+
+def _validated(parameter: Parameter, annotation: Any, value: Any) -> Any:
+    if type(value).__module__ == "numpy":
         value = _number(value)
     if parameter.kind is parameter.kind.VAR_POSITIONAL:
         return tuple(_converted(parameter, annotation, item) for item in value)
@@ -61,7 +69,7 @@ def parsed(parameter: Parameter, text: str, expand: Callable[[str], Sequence[str
         return _read(annotation, text)
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
         what = f"{parameter.name}={text!r} is no {name_of(annotation)}"
-        raise WrongArgument(f"{what} ({error})", mend=f"Write {parameter.name}={_example(annotation)}") from error
+        raise WrongArgument(f"{what} ({error})", where="", mend=f"Write {parameter.name}={_example(annotation)}") from error
 
 
 def holds_handles(value: Any) -> bool:
@@ -110,8 +118,8 @@ def _passes(annotation: Any, value: Any, detail: str) -> bool:
 
 def _wrong(parameter: Parameter, annotation: Any, value: Any, detail: str) -> WrongArgument:
     place = f" ({detail.partition(' - at ')[2]})" if " - at " in detail else ""
-    what = f"`{parameter.name}` takes {name_of(annotation)}, and got {shown(value)}, of type {name_of(type(value))}{place}"
-    return WrongArgument(what, where=user_line(), mend=f"Pass {name_of(annotation)}, or change the parameter's annotation")
+    what = f"{parameter.shown} takes {name_of(annotation)}, and got {shown(value)}, of type {name_of(type(value))}{place}"
+    return WrongArgument(what, mend=f"Pass {name_of(annotation)}, or change the parameter's annotation")
 
 
 def _not_a_file(parameter: Parameter, annotation: Any, value: Any) -> WrongArgument | None:
@@ -122,8 +130,8 @@ def _not_a_file(parameter: Parameter, annotation: Any, value: Any) -> WrongArgum
         mend = f"Write {parameter.name}=[File(path) for path in ...]"
     else:
         return None
-    what = f"`{parameter.name}` takes {name_of(annotation)}, and a path ({shown(value)}) is not a File"
-    return WrongArgument(what, where=user_line(), mend=mend)
+    what = f"{parameter.shown} takes {name_of(annotation)}, and a path ({shown(value)}) is not a File"
+    return WrongArgument(what, mend=mend)
 
 
 def _has_paths(value: Any) -> bool:

@@ -29,6 +29,13 @@ class Parameter:
     """`EMPTY` if it has none."""
     annotation: Any = None
     """The type, resolved; None if there is none, or none that can be read at run time. `-> None` is `NoneType`."""
+    of: str = ""
+    """The step or pipeline whose parameter it is, for messages."""
+
+    @property
+    def shown(self) -> str:
+        """ "fit(lr=...)": as messages call it."""
+        return f"{self.of}({self.name}=...)" if self.of else f"`{self.name}`"
 
     @property
     def is_required(self) -> bool:
@@ -147,7 +154,7 @@ class Binder:
 
     def parameters(self, annotations: Mapping[str, Any]) -> tuple[Parameter, ...]:
         """The parameters, in order, with their resolved annotations."""
-        return tuple(Parameter(p.name, p.kind, p.default, annotations.get(p.name)) for p in self._parameters)
+        return tuple(Parameter(p.name, p.kind, p.default, annotations.get(p.name), self.name) for p in self._parameters)
 
 
 def _arguments(count: int) -> str:

@@ -62,7 +62,7 @@ async def prepare(bound: Bound, means: Means) -> Prepared:
             )
         if holds_files(value):
             value = await means.ports.workers.run(_looked_at, means, value)
-        arguments[parameter.name] = validated(parameter, value)
+        arguments[parameter.name] = validated(parameter, value, bound.where)
     return Prepared(work, arguments, *_recorded(work, arguments))
 
 

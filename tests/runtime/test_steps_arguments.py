@@ -130,6 +130,18 @@ def test_what_does_not_fit_says_what_where_and_how_to_mend_it(annotation: Any, g
     assert "Pass" in error.mend
 
 
+def test_the_step_and_the_call_s_line_are_named() -> None:
+    @step
+    def fit(lr: float) -> float:
+        return lr
+
+    call: Any = fit("x")  # type: ignore[call-overload]
+    call.claim()
+    with pytest.raises(WrongArgument, match=r"fit\(lr=\.\.\.\) takes float, and got 'x'") as caught:
+        validated(fit.parameters[0], "x", call.bound.where)
+    assert caught.value.where == f"{__file__}:{call.line}"
+
+
 @pytest.mark.parametrize(("annotation", "given_"), [(File, "x.csv"), (File, Path("x.csv")), (File | None, "x.csv")])
 def test_a_path_is_not_a_file(annotation: Any, given_: Any) -> None:
     with pytest.raises(WrongArgument, match=r"a path .* is not a File.*Write lr=File\('x\.csv'\)"):

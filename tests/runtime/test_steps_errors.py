@@ -13,7 +13,7 @@ def test_the_message_is_where_what_and_mend() -> None:
     error = GraphError("fit has no parameter `lrr`", where="flights.py:31", mend="Did you mean `lr`?")
     assert str(error) == "flights.py:31: fit has no parameter `lrr`. Did you mean `lr`?"
     assert (error.what, error.where, error.mend) == ("fit has no parameter `lrr`", "flights.py:31", "Did you mean `lr`?")
-    assert str(GraphError("only what")) == "only what"
+    assert str(AshoreError("only what")) == "only what"
 
 
 def test_errors_are_also_what_python_would_have_raised() -> None:
@@ -53,8 +53,23 @@ def test_a_key_conflict_has_both_argument_sets() -> None:
 
 
 def test_errors_can_be_copied() -> None:
-    error = copy.copy(GraphError("what", where="f.py:1", mend="mend"))
-    assert str(error) == "f.py:1: what. mend"
+    originals = [
+        GraphError("what", where="f.py:1", mend="mend"),
+        NotAValue("what", where="f.py:1", mend="mend"),
+        KeyConflict("k", "retrain", {}, {"lr": "1"}),
+        RunFailed("failed", [ValueError("a")], run="7f3a"),
+        RunCancelled("cancelled", run="7f3a"),
+    ]
+    for original in originals:
+        copied = copy.copy(original)
+        assert type(copied) is type(original)
+        assert str(copied) == str(original)
+        assert copied.__dict__ == original.__dict__
+
+
+def test_a_graph_error_that_names_no_line_names_the_one_that_is_running() -> None:
+    assert GraphError("what").where.startswith(f"{__file__}:")
+    assert GraphError("what", where="").where == ""
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("lrr", "Did you mean `lr`?"), ("zzz", "")])
