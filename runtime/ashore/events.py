@@ -25,7 +25,7 @@ class RunSpace(IntEnum):
     OPEN_RUNS = 16
     """run id -> owner id of who drives it; cleared when the run has ended."""
     ARRIVALS = 17
-    """hash of (trigger, path) -> encoded [version number, size, mtime_ns, digest] of the newest arrival."""
+    """hash of (trigger, name in its folder) -> encoded [version number, size, mtime_ns, digest] of the newest arrival."""
     TRIGGERED = 18
     """pipeline name -> position (8 bytes, little-endian) up to which its trigger's arrivals were given to runs."""
     SERVING = 19

@@ -15,7 +15,7 @@ from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
 from ashore.each import Each
 from ashore.errors import GraphError
-from ashore.events import Call, Failure, FileUse, Input, Output
+from ashore.events import Call, Failure, FileUse, Input, Output, path_text
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
@@ -377,7 +377,7 @@ def _output_place(source: Ref) -> int:
 
 def file_use(argument: str, file: File) -> FileUse:
     """A file as the log keeps it."""
-    return FileUse(argument, file.path, file.size, file.mtime_ns, file.digest)
+    return FileUse(argument, path_text(file.path), file.size, file.mtime_ns, file.digest)
 
 
 def _identity(scope: str, work: Step[Any, Any], arguments: Sequence[Argument]) -> InvocationId:

@@ -106,7 +106,10 @@ class Inbox:
         """Path, version and content's digest of each arrival in the log, in order."""
         frames = [frame async for frame in self.log.read()]
         events = [arrival.event for frame in frames for arrival in arrivals_in(frame)]
-        return [(os.path.relpath(event.path, self.root), event.version, event.digest.hex()) for event in events]
+        return [(self.short(event.path), event.version, event.digest.hex()) for event in events]
+
+    def short(self, path: str) -> str:
+        return os.path.relpath(path, self.root)
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         with anyio.fail_after(20):
@@ -118,9 +121,7 @@ class Inbox:
         await self.until(lambda: sum(isinstance(notice, Arrived) for notice in self.told) >= count)
 
     def refusals(self) -> dict[str, str]:
-        return {
-            os.path.relpath(notice.path, self.root): notice.reason for notice in self.told if isinstance(notice, ArrivalRefused)
-        }
+        return {self.short(notice.path): notice.reason for notice in self.told if isinstance(notice, ArrivalRefused)}
 
 
 def sha(content: str | bytes) -> str:

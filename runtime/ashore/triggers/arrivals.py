@@ -1,8 +1,11 @@
 """From a complete file to an arrival in the log: read, digested, claimed.
 
-An arrival is (trigger, path, version), and a claim on the path's register: any number of watchers, in any number of processes,
+An arrival is (trigger, name, version), and a claim on the name's register: any number of watchers, in any number of processes,
 may see the same file, and one of them records it. What the register held is learned *before* the file is read, so that a claim
 that wins is about content read after its predecessor was recorded: a slow reader never records old content as a new version.
+
+A trigger watches one folder, so that the name in it says which file is meant: a project that was moved finds its arrivals again.
+The events tell the whole path, as it was.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ BYTES_AT_ONCE: Final = 256 << 20
 
 
 class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What the register of a path holds: its newest arrival. Part of the format."""
+    """What the register of a name holds: its newest arrival. Part of the format."""
 
     version: int
     size: int
@@ -75,7 +78,7 @@ class Recorder:
         """name -> register, size and time of a file that was touched but has the content of that register."""
 
     def is_recorded(self, found: Found) -> bool:
-        """Whether this file, as it looks, is the newest arrival of its path. From any thread."""
+        """Whether this file, as it looks, is the newest arrival of its name. From any thread."""
         value = self._log.register(RunSpace.ARRIVALS, self._key(found.name))
         if value is None:
             return False
@@ -120,16 +123,20 @@ class Recorder:
         judged = await self._claim(claims)
         return [event for event, verdict in zip(events, judged, strict=True) if verdict.won]
 
-    # The register of a path.
+    async def settle(self) -> None:
+        """Make durable what is recorded: a register may hold what a process wrote that died before it was flushed."""
+        await self._log.durable(self._log.statistics().written)
+
+    # The register of a name.
 
     def _path(self, name: str) -> str:
-        return path_text(self._pattern.recorded(name))
+        return path_text(self._pattern.path(name))
 
     def _key(self, name: str) -> bytes:
-        return hash_id(self._pattern.text.encode(), self._path(name).encode())
+        return hash_id(self._pattern.text.encode(), path_text(name).encode())
 
     def _refusal_key(self, name: str) -> bytes:
-        return hash_id(self._pattern.text.encode(), self._path(name).encode(), b"refused")
+        return hash_id(self._pattern.text.encode(), path_text(name).encode(), b"refused")
 
     # Reading, on a worker.
 

@@ -6,6 +6,7 @@ runs is the pipeline's cursor in the log, moved by the claim that starts a run.
 
 from __future__ import annotations
 
+import posixpath
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class Arrival:
     position: int
     event: Arrived
 
+    @property
+    def name(self) -> str:
+        """Which file of the trigger's folder it is: the same one after the folder was moved. As events write paths."""
+        return posixpath.basename(self.event.path)
+
 
 def arrivals_in(frame: Frame) -> list[Arrival]:
     """The arrivals of a frame. Frames without any are told by their key table and not decoded."""
@@ -50,7 +56,7 @@ class Share:
     arrivals: Arrivals
     """Its range."""
     files: tuple[Arrived, ...]
-    """One arrival, or for a coalescing pipeline the newest version of every path up to the range's end, ordered by path."""
+    """One arrival, or for a coalescing pipeline the newest version of every file up to the range's end, ordered by name."""
 
 
 class Intake:
@@ -62,7 +68,7 @@ class Intake:
         self._cursor = cursor
         """Up to here arrivals have been given to runs."""
         self._newest: dict[str, Arrived] = {}
-        """path -> newest version, of all that arrived; kept for coalescing pipelines only."""
+        """name -> newest version, of all that arrived; kept for coalescing pipelines only."""
         self._waiting: deque[Arrival] = deque()
         """Arrivals after the cursor, in order; of a coalescing pipeline only the last."""
 
@@ -82,7 +88,7 @@ class Intake:
 
     def _fold(self, arrival: Arrival) -> None:
         if self._is_coalescing:
-            self._newest[arrival.event.path] = arrival.event
+            self._newest[arrival.name] = arrival.event
             self._waiting.clear()
         if arrival.position > self._cursor:
             self._waiting.append(arrival)
@@ -92,7 +98,7 @@ class Intake:
         if not self._waiting:
             return None
         first = self._waiting[0]
-        files = tuple(self._newest[path] for path in sorted(self._newest)) if self._is_coalescing else (first.event,)
+        files = tuple(self._newest[name] for name in sorted(self._newest)) if self._is_coalescing else (first.event,)
         return Share(Arrivals(self._trigger, self._cursor, first.position), files)
 
     def given(self, upto: int) -> None:

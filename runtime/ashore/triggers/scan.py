@@ -35,7 +35,7 @@ class Pattern:
     text: str
     """As written: the trigger's id."""
     root: str
-    """The absolute folder that relative patterns, and recorded paths, start from."""
+    """The absolute folder that relative patterns start from."""
     folder: str
     """The absolute folder that is watched."""
     names: str
@@ -45,16 +45,8 @@ class Pattern:
         return fnmatchcase(name, self.names) and (not name.startswith(".") or self.names.startswith("."))
 
     def path(self, name: str) -> str:
-        """Where the file is."""
+        """Where the file of this name is, absolute."""
         return posixpath.join(self.folder, name)
-
-    def recorded(self, name: str) -> str:
-        """The path that arrivals are known by: as the pattern says, from the root if it is relative, so that a project may move."""
-        return posixpath.normpath(posixpath.join(posixpath.dirname(self.text), name))
-
-    def located(self, recorded: str) -> str:
-        """Where the file of a recorded path is."""
-        return posixpath.join(self.root, recorded)
 
 
 def parse_pattern(text: str, root: str) -> Pattern:

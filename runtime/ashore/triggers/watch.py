@@ -137,6 +137,7 @@ class TriggerWatch:
         if clock.monotonic() >= self._scan_due:
             looked = await self._ports.workers.run(self._scan)
             self._scan_due = clock.monotonic() + SCAN_EVERY
+            await self._settle()
         else:
             names = self._candidates.take_due(clock.monotonic())
             looked = await self._ports.workers.run(self._look, names) if names else []
@@ -162,6 +163,12 @@ class TriggerWatch:
 
     def _is_news(self, looked: Found | Refused) -> bool:
         return isinstance(looked, Refused) or self._candidates.is_settled(looked.name) or not self._recorder.is_recorded(looked)
+
+    async def _settle(self) -> None:
+        try:
+            await self._recorder.settle()
+        except (Unavailable, NotDurable) as error:
+            self._hinder(str(error))
 
     async def _take(self, complete: Sequence[Found], refused: Sequence[Refused]) -> None:
         try:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 import structlog
+from anyio.abc import TaskStatus
 
 from ashore.environment import who_am_i
 from ashore.errors import AshoreError, HomeError, TargetError
@@ -37,6 +38,10 @@ GRACE: Final = 10.0
 
 DONE, FAILED, USAGE, TRANSIENT, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
 """Exit codes."""
+
+
+class NothingToServe(AshoreError):
+    """The files do not say what to serve: no pipeline with a trigger, or two of one name."""
 
 
 class ServedAlready(HomeError):
@@ -87,16 +92,16 @@ async def serve(files: Sequence[str], home: str | None = None, *, grace: float =
 
 
 def load_triggered(files: Sequence[str]) -> list[Pipeline[Any, Any]]:
-    """The pipelines of these files that have a trigger. Raises `TargetError` if one has none, or if two share a name."""
+    """The pipelines of these files that have a trigger. Raises `TargetError`, `NothingToServe`."""
     found: dict[str, Pipeline[Any, Any]] = {}
     for file in files:
         pipelines = [pipeline for pipeline in load_file(file) if pipeline.options.on is not None]
         if not pipelines:
-            raise TargetError(f"{file} has no pipeline with a trigger: write @pipeline(on=new('inbox/*.csv'))")
+            raise NothingToServe(f"{file} has no pipeline with a trigger", mend='Write @pipeline(on=new("inbox/*.csv"))')
         for pipeline in pipelines:
             if pipeline.name in found:
                 first, second = found[pipeline.name].file, pipeline.file
-                raise TargetError(f"two pipelines are called {pipeline.name}, in {first} and in {second}: rename one")
+                raise NothingToServe(f"two pipelines are called {pipeline.name}, in {first} and in {second}", mend="Rename one")
             found[pipeline.name] = pipeline
     return list(found.values())
 
@@ -120,7 +125,7 @@ async def _serve(stack: Stack, pipelines: Sequence[Pipeline[Any, Any]], grace: f
             async with anyio.create_task_group() as group:
                 daemon = Daemon(runtime, pipelines, group, talk)
                 signals = Signals()
-                group.start_soon(signals.heed)
+                await group.start(signals.heed)
                 await signals.until_told(daemon.serve)
                 talk.stopping(len(daemon.left), grace)
                 await _within(stack.ports.clock, grace, daemon.settle)
@@ -140,8 +145,9 @@ class Signals:
         """The exit code, once told to stop."""
         self._scope = anyio.CancelScope()
 
-    async def heed(self) -> None:
+    async def heed(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            task_status.started()
             async for number in received:
                 if self.code is not None:
                     os._exit(128 + number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ashore.events import ElementsRan, Event, Failure, FileUse, Invoked, RunEnded, StepFailed, StepRan, text_path
+from ashore.events import ElementsRan, Event, Failure, FileUse, Invoked, RunEnded, StepFailed, StepRan
 from ashore.ids import InvocationId
 
 
@@ -60,7 +60,7 @@ class Progress:
         for use in event.files:
             index = _index_of(use)
             if index is not None:
-                self._files.setdefault((event.invocation, index), text_path(use.path))
+                self._files.setdefault((event.invocation, index), use.path)
         step = self.names.get(event.invocation, "an element")
         for index, failure in event.failed:
             self.left_out.append((self._files.get((event.invocation, index), f"{step}[{index}]"), failure))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -60,8 +61,11 @@ class Server:
             self.news = anyio.Event()
 
     def files(self, share: Share) -> list[File]:
+        """The share's files where they lie now, as what they were when they arrived."""
+        names = [posixpath.basename(text_path(event.path)) for event in share.files]
         return [
-            File(self.pattern.located(text_path(event.path)), event.size, event.mtime_ns, event.digest) for event in share.files
+            File(self.pattern.path(name), event.size, event.mtime_ns, event.digest)
+            for name, event in zip(names, share.files, strict=True)
         ]
 
 
@@ -94,7 +98,7 @@ class Daemon:
     async def serve(self) -> None:
         """Watch, and start runs, until cancelled; returns if no pipeline is left that can be served."""
         patterns = {server.pattern.text: server.pattern for server in self._servers}
-        self._talk.serving([server.pipeline.name for server in self._servers], patterns, self._runtime.stack.home.path)
+        self._talk.serving([server.pipeline.name for server in self._servers], patterns, self._runtime.stack.home)
         after = await self._catch_up()
         self._see_adopted()
         async with anyio.create_task_group() as intake:

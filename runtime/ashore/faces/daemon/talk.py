@@ -9,6 +9,7 @@ from typing import Final, TextIO
 
 from ashore.events import ArrivalRefused, Arrivals, Arrived, Failure, text_path
 from ashore.faces.daemon.progress import Progress
+from ashore.home import Home
 from ashore.triggers.ranges import Share
 from ashore.triggers.watch import FolderMade, Hindered
 
@@ -26,6 +27,8 @@ class Talk:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
+        self._root = ""
+        """Paths below it are shown from there."""
         self._is_coloured = self._stream.isatty() and not os.environ.get("NO_COLOR")
 
     def line(self, text: str, colour: str = "") -> None:
@@ -33,15 +36,16 @@ class Talk:
         self._stream.write(f"{colour}{shown}{PLAIN}\n" if colour and self._is_coloured else f"{shown}\n")
         self._stream.flush()
 
-    def serving(self, pipelines: Iterable[str], triggers: Iterable[str], home: str) -> None:
-        self.line(f"serving {', '.join(pipelines)} on {', '.join(triggers)} (home {home}); Ctrl-C stops")
+    def serving(self, pipelines: Iterable[str], triggers: Iterable[str], home: Home) -> None:
+        self._root = f"{home.root.rstrip('/')}/"
+        self.line(f"serving {', '.join(pipelines)} on {', '.join(triggers)} (home {home.path}); Ctrl-C stops")
 
     def arrived(self, event: Arrived) -> None:
         version = f", version {event.version}" if event.version > 1 else ""
-        self.line(f"arrived {text_path(event.path)} ({event.size:,} bytes{version})")
+        self.line(f"arrived {self._short(event.path)} ({event.size:,} bytes{version})")
 
     def refused(self, event: ArrivalRefused) -> None:
-        self.line(f"refused {text_path(event.path)}: {event.reason}", YELLOW)
+        self.line(f"refused {self._short(event.path)}: {event.reason}", YELLOW)
 
     def folder_made(self, notice: FolderMade) -> None:
         self.line(f"made the folder {notice.folder}")
@@ -63,13 +67,13 @@ class Talk:
         state = progress.ended.state if progress.ended else "lost"
         colour = GREEN if state == "done" else RED
         for name, failure in progress.left_out:
-            self.line(f"run {run[:SHORT_ID]} {pipeline} left out {name}: {summary(failure)}", YELLOW)
+            self.line(f"run {run[:SHORT_ID]} {pipeline} left out {self._short(name)}: {summary(failure)}", YELLOW)
         for name, failure in progress.failures:
             self.line(f"run {run[:SHORT_ID]} {pipeline} failed in {name}: {summary(failure)}", RED)
         self.line(f"run {run[:SHORT_ID]} {pipeline} {state} in {seconds:.1f} s: {_counts(progress)}", colour)
 
     def given_up(self, pipeline: str, share: Share, error: Exception) -> None:
-        files = ", ".join(text_path(event.path) for event in share.files[:SHOWN_FILES])
+        files = ", ".join(self._short(event.path) for event in share.files[:SHOWN_FILES])
         more = f" and {len(share.files) - SHOWN_FILES} more" if len(share.files) > SHOWN_FILES else ""
         self.line(f"{pipeline} is given up: no run of it can start for {files}{more}: {type(error).__name__}: {error}", RED)
         self.line(f"{pipeline} goes on where it stopped once its code is mended and the daemon started again", RED)
@@ -80,6 +84,9 @@ class Talk:
 
     def left(self, run: str, pipeline: str) -> None:
         self.line(f"run {run[:SHORT_ID]} {pipeline} is left as it is: the next `ashore serve` goes on with it", YELLOW)
+
+    def _short(self, path: str) -> str:
+        return text_path(path).removeprefix(self._root)
 
 
 def printable(text: str) -> str:
