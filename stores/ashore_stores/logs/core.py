@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-from ashore_stores.errors import Closed, Corrupt, Fenced, NewerFormat, NotDurable, StoreError
+from ashore_stores.errors import Closed, Corrupt, Fenced, NewerFormat, NotDurable, ReadOnly, StoreError, Unavailable
 from ashore_stores.keys import Position
 from ashore_stores.logs.base import Batch
 from ashore_stores.logs.flusher import Flusher
@@ -316,16 +316,19 @@ class Core:
             self.refresh()
 
     def refresh(self) -> Position:
-        """Catch up; flush and publish what a writer left behind, if nobody is at it."""
-        if self.failure() is None:
-            state = self.home.state()
-            before = self.tail.durable
-            self.tail.catch_up()
-            self.tail.check(state)
-            if self.home.why_not is None and self.tail.place.position > self.tail.durable.position:
+        """Catch up; flush and publish what a writer left behind, if nobody is at it. Raises why that is impossible."""
+        failure = self.failure()
+        if failure is not None:
+            raise failure.with_traceback(None)
+        state = self.home.state()
+        before = self.tail.durable
+        self.tail.catch_up()
+        self.tail.check(state)
+        if self.home.why_not is None and self.tail.place.position > self.tail.durable.position:
+            with suppress(Unavailable, ReadOnly):  # that is left to a writer
                 self.flusher.flush_if_idle()
-            if self.tail.durable != before:
-                self.tell()
+        if self.tail.durable != before:
+            self.tell()
         return Position(self.tail.durable.position)
 
     def close(self) -> None:

@@ -27,7 +27,6 @@ class Home:
         self._is_anchored = False
         self._lock: DiskFile | None = None
         self._watermark: Watermark | None = None
-        self._is_rooted = False
 
     def open(self) -> None:
         """Make what is not there yet; safe against others who do the same."""
