@@ -11,7 +11,7 @@ DOORS: dict[str, str] = {
     "ashore": """
         AshoreError Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict NestedCall
         NotAValue NotInThisVersion NotStarted Outputs Pipeline Role Run RunCancelled RunFailed Runtime Step StepError
-        StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new
+        StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new open
         pipeline preprocessor run splitter start step trainer tuner
     """,
     "ashore_stores": """
