@@ -223,7 +223,7 @@ select
     else o.state
   end as state,
   o.ready, o.started, o.ended, o.started - o.ready as waited, o.ended - o.started as took, o.attempt,
-  fr.id as cached_from, lower(hex(f.invocation)) as cached_invocation,
+  fr.id as cached_from, nullif(lower(hex(f.invocation)), '') as cached_invocation,
   nullif(lower(hex(o.cache_key)), '') as cache_key, lower(hex(k.code)) as code, c.file, c.line, c.role,
   coalesce(s.params, '{}') as params, k.fan, n.elements,
   n.done as elements_done, n.cached as elements_cached, n.failed as elements_failed, n.skipped as elements_skipped,
@@ -252,7 +252,7 @@ create view artifacts as
 select
   lower(hex(s.invocation)) || ':0@' || r.id as id, iif(k.fan, 'elements', 'output') as kind,
   r.id as run, k.step, lower(hex(s.invocation)) as invocation, 0 as output,
-  'sha256-' || lower(hex(o.digest)) as digest, o.size, f.format, f.type,
+  'sha256-' || nullif(lower(hex(o.digest)), '') as digest, o.size, f.format, f.type,
   case when k.fan then 'columns' when f.inline then 'inline' else 'blob' end as stored, null as path, o.ended as made
 from step s
 join call k on k.id = s.call
@@ -264,7 +264,7 @@ union all
 select
   lower(hex(s.invocation)) || ':' || p.output || '@' || r.id, iif(k.fan, 'elements', 'output'),
   r.id, k.step, lower(hex(s.invocation)), p.output,
-  'sha256-' || lower(hex(p.digest)), p.size, p.format, p.type,
+  'sha256-' || nullif(lower(hex(p.digest)), ''), p.size, p.format, p.type,
   case when k.fan then 'columns' when p.inline then 'inline' else 'blob' end, null, o.ended
 from output p
 join step s on s.no = p.step
@@ -276,7 +276,7 @@ where s.no not in (select step from reuse) and (p.output < f.outputs or k.fan)
 union all
 select
   'file-' || lower(hex(f.id)), 'file', null, null, null, null,
-  'sha256-' || lower(hex(f.digest)), f.size, null, null, 'file', f.path,
+  'sha256-' || nullif(lower(hex(f.digest)), ''), f.size, null, null, 'file', f.path,
   (select min(a.at) from arrival a where a.path = f.path and a.file = f.id)
 from file f;
 
@@ -332,8 +332,8 @@ where s.params is not null;
 --   run, pipeline null while no run has taken it
 create view triggers as
 select
-  a.no, a.trigger, a.path, a.version, 'file-' || lower(hex(a.file)) as artifact,
-  'sha256-' || lower(hex(f.digest)) as digest, f.size, a.at, a.reason, r.id as run, r.pipeline
+  a.no, a.trigger, a.path, a.version, 'file-' || nullif(lower(hex(a.file)), '') as artifact,
+  'sha256-' || nullif(lower(hex(f.digest)), '') as digest, f.size, a.at, a.reason, r.id as run, r.pipeline
 from arrival a
 left join file f on f.id = a.file
 left join run r on r.trigger = a.trigger and r.arrivals_after < a.no and r.arrivals_upto >= a.no and a.reason is null;

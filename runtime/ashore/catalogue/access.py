@@ -1,0 +1,69 @@
+"""What everything in the catalogue goes through: questions to the index, caught up first; values from the log and the artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ashore.catalogue.projector import Freshness, Projector
+from ashore.engine.state import outputs_of
+from ashore.engine.values import load_blobs, load_output
+from ashore.errors import InternalError
+from ashore.events import ElementsRan, Output, StepRan, decode
+from ashore.ids import InvocationId, RunId
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.index.base import MetadataIndex, Rows
+from ashore_stores.keys import START, Position
+from ashore_stores.logs.base import EventLog
+from ashore_stores.ports import Ports
+
+
+class Access:
+    """The parts of a home, as the catalogue reads them."""
+
+    def __init__(self, log: EventLog, artifacts: ArtifactStore, index: MetadataIndex, ports: Ports) -> None:
+        self.log = log
+        self.artifacts = artifacts
+        self.index = index
+        self.projector = Projector(log, index, ports.clock)
+        self.freshness = Freshness(START)
+        """Of the last answer."""
+        self._workers = ports.workers
+
+    async def fresh(self, upto: Position | None = None) -> Freshness:
+        """Catch the index up as far as this can be had within a bounded wait."""
+        self.freshness = await self.projector.catch_up(upto)
+        return self.freshness
+
+    async def ask(self, name: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """A named question, of the index as it is."""
+        return (await self.index.ask(name, params)).records()
+
+    async def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any]) -> Rows:
+        return await self.index.query(sql, params)
+
+    # --- values ---
+
+    async def outputs_at(self, position: int) -> tuple[Output, ...]:
+        """The outputs that the event at this position states."""
+        frame = await self.log.frame_at(Position(position))
+        event = decode(frame.batch.body, frame.count)[position - frame.first]
+        if not isinstance(event, StepRan):
+            raise InternalError(f"the index says that position {position} holds outputs; the log has {type(event).__name__} there")
+        return event.outputs
+
+    async def elements_of(self, run: RunId, invocation: InvocationId) -> list[tuple[Output, ...]]:
+        """The outputs of a fan-out's elements, in order; those that failed are left out."""
+        found: dict[int, tuple[Output, ...]] = {}
+        for frame in await self.log.about(run.encode()):
+            for event in decode(frame.batch.body, frame.count):
+                if isinstance(event, ElementsRan) and event.run == run and event.invocation == invocation:
+                    found |= {index: outputs_of(event, place) for place, index in enumerate(event.indices)}
+        return [found[index] for index in sorted(found)]
+
+    async def load(self, outputs: Sequence[Output]) -> list[Any]:
+        """Their values, each loaded anew. Raises `Missing`, `Corrupt`."""
+        blobs = await load_blobs(self.artifacts, {output.digest for output in outputs if output.data is None})
+        if not blobs:
+            return [load_output(output, blobs) for output in outputs]
+        return await self._workers.run(lambda: [load_output(output, blobs) for output in outputs])

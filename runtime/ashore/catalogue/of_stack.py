@@ -1,0 +1,14 @@
+"""The catalogue of an open stack."""
+
+from __future__ import annotations
+
+from ashore.catalogue.catalogue import Catalogue
+from ashore.projection import PROJECTION_VERSION
+from ashore.stack import Stack
+from ashore_stores.index.sqlite import SqliteIndex
+
+
+def of_stack(stack: Stack) -> Catalogue:
+    """The catalogue of a stack that is open; closing it closes the stack."""
+    index = SqliteIndex(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION)
+    return Catalogue(stack.log, stack.artifacts, index, stack.ports, close=stack.aclose)

@@ -1,0 +1,179 @@
+"""A run as the record has it: finished long ago, or still under way in another process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
+
+from ashore.catalogue.access import Access
+from ashore.catalogue.invocations import Invocation, Invocations, chosen
+from ashore.catalogue.naming import SHORT, NotFound
+from ashore.errors import AshoreError, RunCancelled, RunFailed, StepFailure
+from ashore.handles import Handle
+from ashore.ids import RunId
+from ashore.runs import Ending, History, Run
+from ashore.works import Step, Work
+from ashore_stores.keys import START
+from ashore_stores.logs.base import EventLog
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_STEPS_SHOWN: Final = 30
+
+
+class Arrivals(NamedTuple):
+    """The arrivals that a triggered run stands for: those of the trigger in (after, upto]."""
+
+    trigger: str
+    after: int
+    upto: int
+
+
+class Recorded:
+    """The course of a run of which only the record is known."""
+
+    def __init__(self, log: EventLog, run: RunId, state: str, counts: Mapping[str, int]) -> None:
+        self._log = log
+        self._run = run
+        self._state = state
+        self._counts = counts
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    async def wait(self) -> Ending:
+        """Its end; waits for it if it is still under way somewhere."""
+        frames = await self._log.about(self._run.encode())
+        history = History.of(frames, self._run)
+        if history.ending is None:
+            history = await self._follow(history, frames[-1].cursor if frames else START)
+        assert history.ending is not None
+        self._state = history.ending.state
+        return history.ending
+
+    async def _follow(self, history: History, after: Any) -> History:
+        topic = self._run.encode()
+        async for frame in self._log.follow(after):
+            if topic in frame.batch.topics:
+                seen = History.of([frame], self._run)
+                for event in seen.events:
+                    history.receive(event)
+                if history.ending is not None or seen.ending is not None:
+                    return History.of(await self._log.about(topic), self._run)
+        return history
+
+    async def cancel(self) -> None:
+        if self._state == "running":
+            raise AshoreError(
+                f"run {self._run[:SHORT]} belongs to another process, and the catalogue only reads",
+                mend=f"Cancel it by `ashore cancel {self._run[:SHORT]}`, or by rt.run(id).cancel()",
+            )
+
+
+class PastRun(Run[T_co], Generic[T_co]):
+    """A run of the catalogue. `await run` gives its result, `run["fit"]` or `run[fit]` its invocations of a step."""
+
+    def __init__(self, access: Access, row: Mapping[str, Any], invocations: Sequence[Invocation[Any]] | None) -> None:
+        """`row`: a row of the view `runs`. `invocations`: None if there were too many to bring along."""
+        counts = Counter(one.state for one in invocations or ())
+        super().__init__(
+            row["id"], row["pipeline"], access.log, access.artifacts, Recorded(access.log, row["id"], row["state"], counts)
+        )
+        self._row = row
+        self._invocations = invocations
+        self.no: int = row["no"]
+        """Its place in the order of the log."""
+        self.target: str = row["target"]
+        self.key: str | None = row["key"]
+        self.params: dict[str, Any] = json.loads(row["params"])
+        self.started: float = row["started"]
+        self.ended: float | None = row["ended"]
+        self.parent: str | None = row["parent"]
+        self.trouble: str | None = row["error"]
+        """What failed it, in one line: "fit: ValueError: no rows"."""
+        self.location: str | None = row["location"]
+        """ "file:line" of what failed it."""
+        self.traceback: str | None = row["traceback"]
+        self.host: str | None = row["host"]
+        self.user: str | None = row["user"]
+        self.pid: int | None = row["pid"]
+        self.python: str | None = row["python"]
+        self.versions: dict[str, str] = json.loads(row["versions"] or "{}")
+        """Installed distributions, name -> version."""
+        self.git_commit: str | None = row["git_commit"]
+        """With "+" at its end: there were changes that were not committed."""
+        self.arrivals: Arrivals | None = None
+        if row["trigger"] is not None:
+            self.arrivals = Arrivals(row["trigger"], row["arrivals_after"], row["arrivals_upto"])
+
+    @property
+    def took(self) -> float | None:
+        """Seconds from start to end."""
+        return None if self.ended is None else self.ended - self.started
+
+    @property
+    def error(self) -> Exception | None:
+        """What failed it. Awaiting the run raises the same with the steps' own exceptions."""
+        known = super().error
+        if known is not None or self.state in ("done", "running"):
+            return known
+        if self.state == "cancelled":
+            return RunCancelled(f"run {self.id[:SHORT]} of {self.pipeline} was cancelled", run=self)
+        return RunFailed(f"run {self.id[:SHORT]} of {self.pipeline} failed", [StepFailure(self.trouble or "unknown")], self)
+
+    @property
+    def invocations(self) -> Sequence[Invocation[Any]]:
+        """All its invocations, in the order in which they were asked for."""
+        if self._invocations is None:
+            raise NotFound(
+                f"the invocations of run {self.id[:SHORT]} were not brought along: the list has too many",
+                mend=f'Ask for the run by itself: await cat.run("{self.id[:SHORT]}"), or for fewer: cat.runs(limit=3)',
+            )
+        return self._invocations
+
+    @overload
+    def __getitem__(self, step: Step[Any, Handle[T]], /) -> Invocations[T]: ...
+    @overload
+    def __getitem__(self, step: str, /) -> Invocations[Any]: ...
+    def __getitem__(self, step: Any, /) -> Any:
+        name: str = step.name if isinstance(step, Work) else step
+        return chosen(name, self.id, self.invocations)
+
+    def __contains__(self, step: object) -> bool:
+        name = step.name if isinstance(step, Work) else step
+        return any(one.step == name for one in self.invocations)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {state}" for state, count in self.counts().items())
+        error = f": {self.trouble}" if self.trouble else ""
+        return f"<PastRun {self.id[:SHORT]} of {self.pipeline}: {self.state}{error}{f' ({counts})' if counts else ''}>"
+
+    def _repr_html_(self) -> str:
+        shown = (self._invocations or ())[:_STEPS_SHOWN]
+        rows = "".join(_row(_cells(one)) for one in shown)
+        more = len(self._invocations or ()) - len(shown)
+        title = f"<b>{escape(self.pipeline)}</b> <code>{escape(self.id[:SHORT])}</code> {escape(self.state)}"
+        params = escape(", ".join(f"{name}={value!r}" for name, value in self.params.items()))
+        trouble = f"<pre>{escape(self.trouble)}</pre>" if self.trouble else ""
+        head = "".join(f"<th>{name}</th>" for name in ("step", "state", "waited", "took", "from"))
+        return f"<p>{title} {params}</p>{trouble}<table><tr>{head}</tr>{rows}</table>{f'<p>{more} more steps</p>' if more else ''}"
+
+
+def _cells(one: Invocation[Any]) -> tuple[str, ...]:
+    name = f"{one.scope}/{one.step}" if one.scope else one.step
+    if one.elements is not None:
+        name = f"{name} ×{one.elements.count if one.elements.count is not None else '?'}"
+    waited, took = ("" if seconds is None else f"{seconds:.3g} s" for seconds in (one.waited, one.took))
+    return name, f"{one.state}: {one.error}" if one.error else one.state, waited, took, (one.cached_from or "")[:SHORT]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
