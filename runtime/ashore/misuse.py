@@ -75,4 +75,3 @@ def refuse_misuse(handle_class: type[Any]) -> None:
     special = {"__eq__": equal, "__ne__": not_equal, "__hash__": object.__hash__, "__bool__": _bool}
     for name, method in special.items():
         setattr(handle_class, name, method)
-    handle_class.__array_ufunc__ = None  # numpy's own operators give way to the refusals above
