@@ -116,8 +116,8 @@ values = st.recursive(
 
 def same(a: Any, b: Any) -> bool:
     """Whether two values are the same to anyone who looks: types at every depth, order of dicts, nan, -0.0, fold, zone."""
-    if type(a) is not type(b):
-        return False
+    if type(a) is not type(b) or a is b:
+        return type(a) is type(b)
     if type(a) is float:
         return struct.pack("<d", a) == struct.pack("<d", b) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, complex):

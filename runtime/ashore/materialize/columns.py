@@ -159,7 +159,10 @@ class Taken:
 
     def _numpy(self, dtype: str) -> Column:
         if np.dtype(dtype).kind != "c":
-            return self._numbers()
+            numbers = self._numbers()
+            if numbers.dtype != np.dtype(dtype):
+                raise Unloadable(f"a column of dtype {dtype} was stored as {numbers.dtype}")
+            return numbers
         raw = b"".join(cell or b"" for cell in next(self._arrays).to_pylist())
         return np.frombuffer(bytearray(raw), dtype)
 

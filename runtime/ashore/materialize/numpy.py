@@ -80,12 +80,17 @@ def _check(dtype: np.dtype[Any]) -> None:
         )
     if any(_is_longdouble(leaf) for leaf in _leaves(dtype)):
         raise Unserialisable(f"{dtype} is not the same on every machine", mend='Use .astype("f8") or .astype("c16")')
-    try:
-        is_kept = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype)) == dtype
-    except (TypeError, ValueError):
-        is_kept = False
-    if not is_kept or dtype.metadata is not None:
+    if not _is_kept(dtype):
         raise Unserialisable(f"an array of dtype {dtype} would not come back the same from npy", mend="Convert it to a basic dtype")
+
+
+def _is_kept(dtype: np.dtype[Any]) -> bool:
+    if dtype.metadata is not None:
+        return False
+    try:
+        return bool(np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype)) == dtype)
+    except (TypeError, ValueError):
+        return False
 
 
 def _leaves(dtype: np.dtype[Any]) -> list[np.dtype[Any]]:

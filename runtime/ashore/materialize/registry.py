@@ -48,6 +48,8 @@ def register(cls: type, materializer: Materializer) -> None:
         raise MaterializeError(
             f"{cls.__name__} has its stored form already", mend="Register a class of your own that holds the value"
         )
+    if materializer.format.partition("/")[0] in {"value", *_FORMATS}:
+        raise MaterializeError(f"the format {materializer.format!r} is built in", mend="Give this one a name of its own")
     _add(cls, materializer)
     _found.clear()
 
