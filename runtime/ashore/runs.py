@@ -100,13 +100,14 @@ class Run(Generic[T_co]):
         """Its events with a position above `after`, in log order, as they become durable, to its end."""
         topic = self.id.encode()
         frames = await self._log.about(topic)
+        if frames:  # these are written: a follower begins only where the log is durable
+            await self._log.durable(frames[-1].last)
         for frame in frames:
             for happened in _events_of(frame, self.id, after):
                 yield happened
                 if isinstance(happened.event, RunEnded):
                     return
-        start = frames[-1].cursor if frames else Position(after)
-        async for frame in self._log.follow(start):
+        async for frame in self._log.follow(frames[-1].last if frames else Position(after)):
             if topic not in frame.batch.topics:
                 continue
             for happened in _events_of(frame, self.id, after):
