@@ -16,9 +16,9 @@ pytest.importorskip("sklearn")
 skops = pytest.importorskip("skops.io")
 
 import numpy as np  # noqa: E402  # scikit-learn brings it
-from sklearn.base import BaseEstimator  # type: ignore[import-untyped]  # noqa: E402
-from sklearn.linear_model import LinearRegression, LogisticRegression  # type: ignore[import-untyped]  # noqa: E402
-from sklearn.preprocessing import FunctionTransformer  # type: ignore[import-untyped]  # noqa: E402
+from sklearn.base import BaseEstimator  # noqa: E402
+from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: E402
+from sklearn.preprocessing import FunctionTransformer  # noqa: E402
 from tests.runtime.samples import sklearn as sample  # noqa: E402  # needs scikit-learn
 
 LARGE = 1 << 30

@@ -15,9 +15,9 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, Final
 
-import skops.io  # type: ignore[import-untyped]
-from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
-from skops.io.exceptions import UnsupportedTypeException  # type: ignore[import-untyped]
+import skops.io
+from sklearn.base import BaseEstimator
+from skops.io.exceptions import UnsupportedTypeException
 
 from ashore.materialize.base import Materializer, Unloadable, Unserialisable
 from ashore.materialize.numpy import NumpyMaterializer
