@@ -323,6 +323,22 @@ async def test_a_reused_step_that_runs_again_reuses_nothing_any_more() -> None:
 
 
 @pytest.mark.anyio
+async def test_reuse_of_what_was_itself_reused_leads_to_where_it_was_made() -> None:
+    second, third = RunId("11" * 10), RunId("22" * 10)
+    frames: Frames = [
+        [started(), Invoked(RUN, (called(A),)), ran(A)],
+        [started(second), Invoked(second, (called(A),)), ran(A, run=second, reused_run=RUN, reused_invocation=A)],
+        [started(third), Invoked(third, (called(A),)), ran(A, run=third, reused_run=second, reused_invocation=A)],
+    ]
+    origins = "select run, cached_from from steps where state = 'cached' order by no"
+    assert (await (await projected(frames)).query(origins)).rows == [(second, RUN), (third, RUN)]
+    log, index = await logged(frames), MemoryIndex()
+    for position in (3, 6, 9):  # by processes that know nothing of what came before
+        await Projector(log, index, PORTS.clock).catch_up(Position(position))
+    assert (await index.query(origins)).rows == [(second, RUN), (third, RUN)]
+
+
+@pytest.mark.anyio
 async def test_parameters_can_be_compared_in_sql_whatever_they_are() -> None:
     params = {
         **{"lr": 0.1, "name": "<b>", "none": None, "big": 2**70, "nan": float("nan"), "nested": {"a": [1, 2]}, "bytes": b"\xff"},
