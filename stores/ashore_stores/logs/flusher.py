@@ -105,6 +105,7 @@ class Flusher:
         tail = self._tail
         assert tail.file is not None
         frame = footer(Footing(tail.base.position + 1, tail.place.position, len(tail.index) + 1))
+        frame.vouched = tail.durable.offset if tail.durable.segment == tail.place.segment else tail.base.offset
         header, checksum = frame.header(tail.place.position + 1, tail.place.checksum)
         place = tail.place
         end = Place(place.segment, place.offset, place.offset + frame.size, place.position, checksum)

@@ -140,7 +140,7 @@ class Tail:
             return
         if header.kind == CHECKPOINT or not header.events:
             raise damage(path, stored.place.start, "a frame that has no business here", header.first)
-        if header.last <= self._known:
+        if header.first <= self._known:  # also one that reaches beyond: it is not the frame that was known
             self._compare(Trace(header.last, header.keys_check, header.body_check))
         else:
             self.registers.add(header.first, header.events, *_keys_of(stored, path))
