@@ -236,8 +236,9 @@ class Tail:
         assert self.file is not None
         size = self.file.size()
         rest = self.file.read(size - self.place.offset, self.place.offset) if size > self.place.offset else b""
+        vouching = any(header.vouched > self.place.offset for header in find_frames(rest))  # a frame may end in zeros: it counts
         rest = rest.rstrip(b"\0")
-        if rest and (self.is_sealed or any(header.vouched > self.place.offset for header in find_frames(rest))):
+        if rest and (self.is_sealed or vouching):
             raise damage(self.file.path, self.place.offset, "not a frame, though later ones are whole", self.place.position + 1)
         return rest
 

@@ -151,8 +151,8 @@ class _Verification:
             return
         if durable.segment == place.segment and not stands(file, durable):
             self._add(file.path, durable.start, durable.position, "not the frame that was durable here")
-        rest = file.read(max(0, file.size() - place.offset), place.offset).rstrip(b"\0")
-        if rest and (is_sealed or any(header.vouched > place.offset for header in find_frames(rest))):
+        rest = file.read(max(0, file.size() - place.offset), place.offset)
+        if any(rest) and (is_sealed or any(header.vouched > place.offset for header in find_frames(rest))):
             self._add(file.path, place.offset, place.position + 1, "not a frame, though later ones are whole")
 
     def _report(self, error: StoreError, path: str) -> None:
