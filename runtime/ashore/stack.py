@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from ashore.errors import HomeError
 from ashore.home import Home, open_home
-from ashore_stores import LocalArtifactStore, open_segment_log, system_ports
+from ashore_stores import Damage as Damage
+from ashore_stores import LocalArtifactStore, open_segment_log, system_ports, verify_log
 from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.errors import Missing, StoreError
 from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
 
@@ -46,3 +49,21 @@ async def open_stack(
     place = await ports.workers.run(lambda: open_home(ports, home, create=create))
     log = await open_segment_log(place.log, ports)
     return Stack(place, ports, log, LocalArtifactStore(place.artifacts, ports))
+
+
+async def damages(home: Home, ports: Ports) -> AsyncIterator[Damage | None]:
+    """All damage in a home's log, then in each of its artifacts, None for one that is whole. Opens no log: any may be damaged."""
+    for damage in await ports.workers.run(verify_log, home.log, ports):
+        yield damage
+    artifacts = LocalArtifactStore(home.artifacts, ports)
+    try:
+        async for digest in artifacts.digests():
+            try:
+                await artifacts.verify(digest)
+                yield None
+            except Missing:
+                continue  # collected meanwhile
+            except StoreError as error:
+                yield Damage(f"{home.artifacts}/{digest}", 0, None, str(error))
+    finally:
+        await artifacts.aclose()

@@ -78,6 +78,7 @@ def empty() -> sqlite3.Connection:
 def lock(db: sqlite3.Connection) -> None:
     """From here on this connection only reads: no writing, no other files, no settings."""
     db.execute("pragma query_only = on")
+    db.execute("select 1 from json_each('[]'), json_tree('[]')")  # made at their first use, by what SQLite takes for a write
     db.set_authorizer(_may)
 
 

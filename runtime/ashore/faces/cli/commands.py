@@ -1,0 +1,193 @@
+"""The commands as they are typed: names, options, help. What they do is loaded when one is run, never for a `--help`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from ashore.faces.cli.settings import Settings
+
+_CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_TAKING_VALUES: Final = ("--home", "--after")
+"""Options of `log` that are followed by a value."""
+
+
+class ReaderLeft(Exception):
+    """Whoever read our output does not read on."""
+
+
+def settings_of(asked: Mapping[str, Any]) -> Settings:
+    """The settings that these options make."""
+    return Settings(**asked)
+
+
+def _remember(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value and option.name:
+        context.ensure_object(dict)[option.name] = value
+
+
+def _shared(*, json: bool = True) -> list[click.Parameter]:
+    """The options that every command takes."""
+    options = [
+        click.Option(
+            ["--home"],
+            metavar="PATH",
+            expose_value=False,
+            callback=_remember,
+            help="The home. [default: $ASHORE_HOME, else the nearest .ashore upwards]",
+        ),
+        click.Option(["--json"], is_flag=True, expose_value=False, callback=_remember, help="The result as JSON."),
+        click.Option(
+            ["--traceback"], is_flag=True, expose_value=False, callback=_remember, help="Errors with the whole traceback."
+        ),
+    ]
+    return [option for option in options if json or option.name != "json"]
+
+
+def _version(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"ashore {import_module('importlib.metadata').version('ashore')}")
+        context.exit()
+
+
+class Command(click.Command):
+    """A command with the shared options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _shared(json=self.name != "serve")
+
+
+class Commands(click.Group):
+    """All commands, listed in the order in which they are written here."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in self.commands if " " not in name]
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """`log verify` is a command of its own, beside `log RUN`."""
+        if args[0] == "log":
+            place = _first_word(args)
+            if args[place:][:1] == ["verify"]:
+                return "log verify", self.commands["log verify"], args[1:place] + args[place + 1 :]
+        return super().resolve_command(ctx, args)
+
+
+def _first_word(args: list[str]) -> int:
+    """Where the first argument that is no option, nor the value of one, stands behind the command's name."""
+    place = 1
+    while place < len(args) and args[place].startswith("-"):
+        place += 2 if args[place] in _TAKING_VALUES else 1
+    return place
+
+
+def _do(name: str, **arguments: Any) -> int:
+    """Load a command's body, by "module:function", and run it."""
+    module, _, function = name.partition(":")
+    body: Callable[..., int] = getattr(import_module(f"ashore.faces.cli.{module}"), function)
+    try:
+        return body(settings_of(click.get_current_context().ensure_object(dict)), **arguments)
+    except BrokenPipeError as error:  # click would make it an error of its own
+        raise ReaderLeft from error
+
+
+@click.group(cls=Commands, context_settings=_CONTEXT)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version.")
+def commands() -> None:
+    """Typed pipelines with no server and everything on record.
+
+    Runs are named by the beginning of their id, or @last, or @last:PIPELINE. Exit codes: 0 all is well, 1 a run failed,
+    2 wrong usage, 3 not now, 4 not found, 130 interrupted.
+    """
+
+
+commands.params += _shared()
+
+
+@commands.command()
+@click.argument("target")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--key", metavar="TEXT", help="Idempotent: the one run of this key, started, joined, or finished already.")
+def run(target: str, arguments: tuple[str, ...], key: str | None) -> int:
+    """Run a pipeline or a step and print its result.
+
+    TARGET is FILE.py:NAME or package.module:NAME. Values are read as the parameters' types say; for a list of files a pattern
+    in quotes: files='inbox/*.csv'. Ctrl-C cancels the run, twice ends it at once.
+    """
+    return _do("running:run_target", target=target, arguments=arguments, key=key)
+
+
+@commands.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds for runs to end in.")
+def serve(files: tuple[str, ...], grace: float) -> int:
+    """Run the pipelines of these files as their files arrive, until told to stop."""
+    return _do("serving:serve", files=files, grace=grace)
+
+
+@commands.command()
+@click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
+@click.option("--state", type=click.Choice(["running", "done", "failed", "cancelled"]), help="In this state only.")
+@click.option("-n", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
+def runs(pipeline: str | None, state: str | None, limit: int) -> int:
+    """List runs, the newest first."""
+    return _do("looking:runs", pipeline=pipeline, state=state, limit=limit)
+
+
+@commands.command()
+@click.argument("run", default="@last")
+def show(run: str) -> int:
+    """Show a run: its graph, states, times, what was cached and what failed. [default: @last]"""
+    return _do("looking:show", run=run)
+
+
+@commands.command()
+@click.argument("run", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")
+def log(run: str | None, follow: bool, after: int) -> int:
+    """Print the events of the home, or of one run, each with its position.
+
+    `ashore log verify` looks the whole log and all artifacts through for damage.
+    """
+    return _do("telling:log", run=run, follow=follow, after=after)
+
+
+@commands.command("log verify")
+def log_verify() -> int:
+    """Look the whole log and all artifacts through for damage; exit code 1 if there is some."""
+    return _do("verifying:verify")
+
+
+@commands.command()
+@click.argument("artifact")
+@click.option("--down", is_flag=True, help="What came from it, instead of what it came from.")
+def lineage(artifact: str, down: bool) -> int:
+    """Show everything that an artifact came from, as a tree.
+
+    ARTIFACT is an artifact's id, or RUN:STEP, or the path of a file.
+    """
+    return _do("lineage:lineage", artifact=artifact, down=down)
+
+
+@commands.command()
+@click.argument("query")
+def sql(query: str) -> int:
+    """Ask the index in SQL. Views: runs, steps, artifacts, edges, params, triggers."""
+    return _do("looking:sql", query=query)
+
+
+@commands.group(cls=click.Group)
+def index() -> None:
+    """The index: derived from the log, and never needed by it."""
+
+
+@index.command(cls=Command)
+def rebuild() -> int:
+    """Make the index anew from the log."""
+    return _do("looking:rebuild")

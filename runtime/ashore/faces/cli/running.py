@@ -1,0 +1,106 @@
+"""`ashore run`: one run, told as it goes, its result on stdout."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+import anyio
+
+from ashore.errors import RunCancelled
+from ashore.events import RunEnded
+from ashore.faces.cli.interruption import Interruption
+from ashore.faces.cli.progress import Narrator
+from ashore.faces.cli.results import failure_record, result_record
+from ashore.faces.cli.session import Session, looped, opened, session_of
+from ashore.faces.cli.settings import DONE, FAILED, Settings
+from ashore.faces.cli.targeting import called, loaded
+from ashore.faces.cli.terminal import RED, YELLOW
+from ashore.faces.cli.texts import SHORT, value_text
+from ashore.handles import Handle
+from ashore.runs import Run
+from ashore.runtime import Runtime
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.ports import Clock
+from ashore_stores.system import system_ports
+
+_TICK = 0.1
+"""Seconds between two looks of the status line."""
+
+
+def run_target(settings: Settings, target: str, arguments: tuple[str, ...], key: str | None) -> int:
+    """Run what `target` names; the exit code."""
+    with session_of(settings) as session:
+        call = called(loaded(target), arguments, system_ports().disk, os.getcwd())  # user code is imported outside the loop
+        return looped(session, partial(_open_and_run, call, key))
+
+
+async def _open_and_run(call: Handle[Any], key: str | None, session: Session) -> int:
+    async with opened(session, create=True) as stack:
+        with Interruption(stack.ports.workers.poster()) as interruption:
+            async with Runtime(stack) as runtime:
+                return await _run(session, runtime, call, key, interruption)
+
+
+async def _run(session: Session, runtime: Runtime, call: Handle[Any], key: str | None, interruption: Interruption) -> int:
+    clock = runtime.stack.ports.clock
+    begun = clock.monotonic()
+    run = await runtime.start(call, key=key)
+    narrator = Narrator(session.terminal, run.id, run.pipeline)
+    narrator.begin()
+    async with anyio.create_task_group() as group:
+        group.start_soon(_heed, session, runtime, run, interruption)
+        group.start_soon(_tick, clock, begun, narrator)
+        async with anyio.create_task_group() as telling:
+            telling.start_soon(_tell, run, narrator)
+            state = await run.wait()
+        group.cancel_scope.cancel()
+    narrator.end(state, clock.monotonic() - begun)
+    if state == "done":
+        await _give_result(session, run, narrator, runtime.stack.artifacts)
+        return DONE
+    _give_failures(session, run, state, narrator)
+    return interruption.code if interruption.number is not None else FAILED
+
+
+async def _tell(run: Run[Any], narrator: Narrator) -> None:
+    async for happened in run.events():
+        narrator.receive(happened.event)
+
+
+async def _tick(clock: Clock, begun: float, narrator: Narrator) -> None:
+    while True:
+        narrator.tick(clock.monotonic() - begun)
+        await clock.sleep(_TICK)
+
+
+async def _heed(session: Session, runtime: Runtime, run: Run[Any], interruption: Interruption) -> None:
+    """Cancel the run when asked to; one that another process drives is only left alone."""
+    await interruption.asked.wait()
+    short = run.id[:SHORT]
+    if run not in runtime.running():
+        raise RunCancelled(f"not waiting for run {short} any longer: the process that drives it goes on", run=run)
+    session.terminal.say(f"cancelling run {short}; Ctrl-C again ends at once", YELLOW)
+    await run.cancel()
+
+
+async def _give_result(session: Session, run: Run[Any], narrator: Narrator, artifacts: ArtifactStore) -> None:
+    if session.settings.json:
+        session.terminal.record(await result_record(run, narrator.progress, artifacts))
+    else:
+        session.terminal.result(value_text(await run))
+
+
+def _give_failures(session: Session, run: Run[Any], state: str, narrator: Narrator) -> None:
+    progress = narrator.progress
+    ended: RunEnded | None = progress.ended
+    if session.settings.json:
+        session.terminal.record(failure_record(run, state, progress))
+    for name in ended.failed if ended is not None else ():
+        failed = progress.failures.get(name)
+        if failed is not None:
+            text = "\n".join([failed.failure.traceback.rstrip("\n"), *failed.failure.notes])
+            session.terminal.say(f"\n{progress.name(name)} failed:\n{text}")
+    if ended is not None and ended.failure is not None:
+        session.terminal.say(f"\n{ended.failure.traceback.rstrip()}", RED)

@@ -1,0 +1,193 @@
+"""`ashore log`: the events, one line each, as they stand in the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from ashore.catalogue import of_stack
+from ashore.events import (
+    Adopted,
+    ArrivalRefused,
+    Arrived,
+    CancelAsked,
+    ElementsRan,
+    EnvironmentSeen,
+    Event,
+    Invoked,
+    OwnerSeen,
+    RunEnded,
+    RunStarted,
+    ServingStarted,
+    StepDefined,
+    StepFailed,
+    StepRan,
+    StepSkipped,
+    StepStarted,
+    decode,
+    text_path,
+)
+from ashore.faces.cli.naming import found_run
+from ashore.faces.cli.results import event_json, shown_params
+from ashore.faces.cli.session import Session, commanded, opened
+from ashore.faces.cli.settings import DONE, Settings
+from ashore.faces.cli.texts import SHORT, duration, failure_line, moment, parameters, plural
+from ashore.ids import InvocationId, RunId
+from ashore.runs import Happened
+from ashore_stores.keys import Position
+from ashore_stores.logs.base import EventLog, Frame
+
+
+def log(settings: Settings, run: str | None, follow: bool, after: int) -> int:
+    """Print the events; the exit code."""
+    return commanded(settings, partial(_log, run, follow, after))
+
+
+async def _log(run: str | None, follow: bool, after: int, session: Session) -> int:
+    async with opened(session) as stack, of_stack(stack) as catalogue:
+        topic = (await found_run(catalogue, run)).id if run is not None else None
+        teller = Teller(session, stack.log)
+        async with aclosing(_happenings(stack.log, topic, after, follow=follow)) as happenings:
+            async for happened in happenings:
+                await teller.tell(happened)
+                if follow:
+                    session.terminal.flush()
+    return DONE
+
+
+async def _happenings(log: EventLog, run: RunId | None, after: int, *, follow: bool) -> AsyncGenerator[Happened, None]:
+    """The events of the home, or of a run, above a position; with `follow` those to come, of a run up to its end."""
+    start = Position(0)
+    if run is not None:
+        for frame in await log.about(run.encode()):
+            for happened in _events_of(frame, run, after):
+                yield happened
+            start = Position(frame.last)
+        if not follow:
+            return
+    source = log.follow(start or Position(after)) if follow else log.read(Position(after))
+    async for frame in source:
+        for happened in _events_of(frame, run, after):
+            yield happened
+            if run is not None and isinstance(happened.event, RunEnded):
+                return
+
+
+def _events_of(frame: Frame, run: RunId | None, after: int) -> list[Happened]:
+    if frame.last <= after or (run is not None and run.encode() not in frame.batch.topics):
+        return []
+    events = enumerate(decode(frame.batch.body, frame.count), frame.first)
+    return [
+        Happened(position, event)
+        for position, event in events
+        if position > after and (run is None or getattr(event, "run", None) == run)
+    ]
+
+
+class Teller:
+    """Writes events as lines. Steps are named, also where their names were said before the part that is shown."""
+
+    def __init__(self, session: Session, log: EventLog) -> None:
+        self._terminal = session.terminal
+        self._is_json = session.settings.json
+        self._log = log
+        self._names: dict[RunId, dict[InvocationId, str]] = {}
+
+    async def tell(self, happened: Happened) -> None:
+        position, event = happened
+        if isinstance(event, RunStarted):
+            self._names.setdefault(event.run, {})
+        elif isinstance(event, Invoked):
+            await self._known(event.run)
+            self._names[event.run].update((call.invocation, call.step) for call in event.calls)
+        step = await self._step(event)
+        if self._is_json:
+            self._terminal.record({"position": position} | ({"step": step} if step else {}) | event_json(event))
+        else:
+            self._terminal.result(f"{position:>7} {_at(event):19} {_line(event, step)}")
+        if isinstance(event, RunEnded):
+            self._names.pop(event.run, None)
+
+    async def _step(self, event: Event) -> str:
+        if not isinstance(event, StepStarted | StepRan | StepFailed | StepSkipped | ElementsRan):
+            return ""
+        await self._known(event.run)
+        return self._names[event.run].get(event.invocation, "")
+
+    async def _known(self, run: RunId) -> None:
+        """Look the names of a run's steps up if its beginning was not shown."""
+        if run in self._names:
+            return
+        names = self._names[run] = {}
+        for frame in await self._log.about(run.encode()):
+            for event in decode(frame.batch.body, frame.count):
+                if isinstance(event, Invoked) and event.run == run:
+                    names.update((call.invocation, call.step) for call in event.calls)
+
+
+def _at(event: Event) -> str:
+    at = getattr(event, "at", None) or getattr(event, "ended", None)
+    return moment(at)
+
+
+def _line(event: Event, step: str) -> str:
+    run: Any = getattr(event, "run", None)
+    what = _step_line(event, step) or _run_line(event) or _other_line(event)
+    return f"{run[:SHORT] if run else '-' * SHORT} {what}"
+
+
+def _step_line(event: Event, step: str) -> str:
+    match event:
+        case StepStarted():
+            return f"{step} started{f', attempt {event.attempt}' if event.attempt > 1 else ''}"
+        case StepRan() if event.reused_run:
+            return f"{step} cached from run {event.reused_run[:SHORT]}"
+        case StepRan():
+            elements = f", {plural(event.elements, 'element')}, {event.skipped} left out" if event.elements >= 0 else ""
+            return f"{step} done in {duration(event.ended - event.started)}{elements}"
+        case StepFailed():
+            return f"{step} failed in {duration(event.ended - event.started)}: {failure_line(event.failure)}"
+        case StepSkipped():
+            return f"{step} skipped"
+        case ElementsRan():
+            ran = len(event.indices) - len(event.reused)
+            return f"{step} elements: {ran} ran, {len(event.reused)} cached, {len(event.failed)} failed"
+        case _:
+            return ""
+
+
+def _run_line(event: Event) -> str:
+    match event:
+        case RunStarted():
+            return f"run of {event.pipeline}({parameters(shown_params(event.params))}) started"
+        case Invoked():
+            return f"asks for {', '.join([call.step for call in event.calls[:5]])}{' ...' if len(event.calls) > 5 else ''}"
+        case RunEnded():
+            return f"run {event.state}{f': {failure_line(event.failure)}' if event.failure is not None else ''}"
+        case Adopted():
+            return f"adopted by {event.owner.hex()[:SHORT]} from {event.former.hex()[:SHORT]}"
+        case CancelAsked():
+            return "asked to be cancelled"
+        case _:
+            return ""
+
+
+def _other_line(event: Event) -> str:
+    match event:
+        case OwnerSeen():
+            return f"owner {event.owner.hex()[:SHORT]} is process {event.pid} of {event.user} on {event.host}: {event.command}"
+        case EnvironmentSeen():
+            commit = f", commit {event.commit[:SHORT]}" if event.commit else ""
+            return f"Python {event.python}, {event.platform}, {plural(len(event.versions), 'distribution')}{commit}"
+        case StepDefined():
+            return f"{event.role} {event.step} is {event.code.hex()[:SHORT]} ({event.file}:{event.line})"
+        case Arrived():
+            return f"arrived {text_path(event.path)}, version {event.version}, {event.size:,} bytes"
+        case ArrivalRefused():
+            return f"refused {text_path(event.path)}: {event.reason}"
+        case ServingStarted():
+            return f"serving {', '.join(event.pipelines)}"
+        case _:
+            return type(event).__name__
