@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from contextlib import aclosing
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import anyio
@@ -98,22 +99,24 @@ class Run(Generic[T_co]):
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end."""
+        async with aclosing(self._frames(after)) as frames:
+            async for frame in frames:
+                for happened in _events_of(frame, self.id, after):
+                    yield happened
+                    if isinstance(happened.event, RunEnded):
+                        return
+
+    async def _frames(self, after: int) -> AsyncGenerator[Frame, None]:
+        """The frames about it, and those that come."""
         topic = self.id.encode()
         frames = await self._log.about(topic)
         if frames:  # these are written: a follower begins only where the log is durable
             await self._log.durable(frames[-1].last)
         for frame in frames:
-            for happened in _events_of(frame, self.id, after):
-                yield happened
-                if isinstance(happened.event, RunEnded):
-                    return
+            yield frame
         async for frame in self._log.follow(frames[-1].last if frames else Position(after)):
-            if topic not in frame.batch.topics:
-                continue
-            for happened in _events_of(frame, self.id, after):
-                yield happened
-                if isinstance(happened.event, RunEnded):
-                    return
+            if topic in frame.batch.topics:
+                yield frame
 
     async def _value(self) -> T_co:
         await self.wait()
