@@ -30,6 +30,7 @@ from ashore.materialize import (
     register,
 )
 from ashore_stores.artifacts.base import Sink
+from ashore_stores.errors import Full
 from ashore_stores.keys import Buffer
 
 ROOT = Path(__file__).parents[2]
@@ -115,9 +116,11 @@ def test_what_is_larger_than_the_limit_is_left_to_be_written() -> None:
 def test_containers_and_their_errors_say_where() -> None:
     with pytest.raises(Unserialisable, match=r"result\['x'\]\[0\] is a set_iterator, which has no stored form"):
         dump_value({"x": [iter({1})]}, limit=LARGE)
-    with pytest.raises(Unserialisable, match="score is an object"):
-        dump_value(object(), limit=LARGE, name="score")
-    with pytest.raises(Unserialisable, match="return dict"):
+    lost = object()
+    with pytest.raises(Unserialisable, match="score is an object") as caught:
+        dump_value(lost, limit=LARGE, name="score")
+    assert caught.value.value is lost
+    with pytest.raises(Unserialisable, match="Return dict"):
         dump_value(collections.OrderedDict(), limit=LARGE)
 
 
@@ -216,9 +219,11 @@ def test_a_registered_type_is_stored_by_its_materializer_also_inside_of_others()
 
 def test_a_subclass_that_would_come_back_as_its_base_is_not_equal() -> None:
     register(Track, TrackMaterializer())
-    form, data = stored(Loop([1]))
-    with pytest.raises(NotEqual, match=r"Loop comes back as a .*Track from track/1"):
-        check_loads_back(Loop([1]), form, data)
+    loop = Loop([1])
+    form, data = stored(loop)
+    with pytest.raises(NotEqual, match=r"Loop comes back as a .*Track from track/1") as caught:
+        check_loads_back(loop, form, data)
+    assert caught.value.value is loop
 
 
 def test_what_comes_back_with_other_content_is_not_equal() -> None:
@@ -248,6 +253,18 @@ def test_a_materializer_that_fails_half_way_is_named() -> None:
     ):
         with pytest.raises(Unserialisable, match="half/1: OverflowError: too far"):
             call()
+
+
+class FullSink:
+    def write(self, data: Buffer, /) -> int:
+        raise Full("the disk is full")
+
+
+@pytest.mark.parametrize("kind", PRESENT)
+def test_what_the_sink_raises_reaches_the_caller_as_it_is(kind: str) -> None:
+    for value in samples(kind).values():
+        with pytest.raises(Full, match="the disk is full"):
+            dump_to(value, FullSink())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ashore.codec.codec import Codec as Codec
 from ashore.codec.codec import decode as decode
 from ashore.codec.codec import encode as encode
+from ashore.codec.codec import encode_with as encode_with
 from ashore.codec.encoding import Foreign as Foreign
 from ashore.codec.encoding import is_plain as is_plain
 from ashore.codec.encoding import pack_plain as pack_plain

@@ -28,11 +28,16 @@ class Codec:
         """
         if is_plain(value) and (data := pack_plain(value)) is not None:
             return data
-        try:
-            return Encoding(self._foreign, numbers=numbers).bytes_of(value)
-        except Unencodable as error:
-            error.name = name
-            raise
+        return encode_with(self._foreign, value, name=name, numbers=numbers)
+
+
+def encode_with(foreign: Foreign | None, value: Any, *, name: str = "value", numbers: bool = False) -> bytes:
+    """What `Codec(foreign).encode` gives, for a `foreign` that is used once."""
+    try:
+        return Encoding(foreign, numbers=numbers).bytes_of(value)
+    except Unencodable as error:
+        error.name = name
+        raise
 
 
 _codec: Final = Codec()

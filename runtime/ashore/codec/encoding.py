@@ -32,7 +32,9 @@ _NUMBERS: Final = "biufc"
 _SHOWN: Final = 60
 """Characters of a key in an error's path."""
 
-_MEND: Final = "return what describes it (numbers, text, containers, a dataclass, a File), or register a materializer for its type"
+_MEND: Final = (
+    "return what describes it (numbers, text, containers, a dataclass, a File), or register a materializer: ashore.register(...)"
+)
 
 UUID: Final = sys.modules["uuid"].UUID  # loaded by msgspec; named so since random ids come in by a port
 

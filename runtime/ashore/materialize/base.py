@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 from ashore.errors import AshoreError
 from ashore_stores.artifacts.base import Sink
@@ -11,6 +11,9 @@ from ashore_stores.keys import Buffer
 
 class MaterializeError(AshoreError):
     """A value cannot be stored, or what is stored cannot be loaded."""
+
+    value: Any = None
+    """The value that cannot be stored: it is not thrown away."""
 
 
 class Unserialisable(MaterializeError):
@@ -48,17 +51,25 @@ class Materializer(Protocol):
         ...
 
 
-@runtime_checkable
 class Estimates(Protocol):
-    """A materializer that can tell beforehand how large a dump will be."""
+    """What a materializer may have beside: it can tell beforehand how large a dump will be."""
 
     def size(self, value: Any, /) -> int:
         """About how many bytes; cheap."""
         ...
 
 
-@runtime_checkable
 class ReadsContent(Protocol):
-    """A materializer that can take the content digest from a dump, too."""
+    """What a materializer may have beside: it can take the content digest from a dump, too."""
 
     def content_of(self, data: Buffer, /) -> bytes: ...
+
+
+def estimates(materializer: Materializer) -> Estimates | None:
+    """The materializer, if it estimates."""
+    return cast("Estimates", materializer) if hasattr(materializer, "size") else None
+
+
+def reads_content(materializer: Materializer) -> ReadsContent | None:
+    """The materializer, if it reads content."""
+    return cast("ReadsContent", materializer) if hasattr(materializer, "content_of") else None

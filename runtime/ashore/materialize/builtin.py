@@ -11,9 +11,9 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from ashore.codec import Codec, Undecodable, Unencodable
+from ashore.codec import Codec, Undecodable, Unencodable, encode_with
 from ashore.files import File
-from ashore.materialize.base import Materializer, ReadsContent, Unloadable, Unserialisable
+from ashore.materialize.base import Materializer, Unloadable, Unserialisable, reads_content
 from ashore.materialize.registry import by_format, find
 from ashore_stores.artifacts.base import Sink
 from ashore_stores.keys import Buffer
@@ -33,8 +33,8 @@ def dump_bytes(materializer: Materializer, value: Any) -> tuple[bytes, bytes]:
     sink = io.BytesIO()
     materializer.dump(value, sink)
     data = sink.getvalue()
-    content = materializer.content_of(data) if isinstance(materializer, ReadsContent) else materializer.content(value)
-    return data, content
+    reader = reads_content(materializer)
+    return data, materializer.content(value) if reader is None else reader.content_of(data)
 
 
 class _Nested:
@@ -84,10 +84,11 @@ class ValueMaterializer:
         """The stored form and the content digest. Raises `Unserialisable`."""
         nested = _Nested()
         try:
-            data = Codec(nested).encode(value, name=name)
-            content = Codec(_Contents()).encode(value, name=name) if nested.has_content else b""
+            data = encode_with(nested, value, name=name)
+            content = encode_with(_Contents(), value, name=name) if nested.has_content else b""
         except Unencodable as error:
-            raise Unserialisable(f"{error.name}{error.path} {error.what}", mend=error.mend) from error
+            mend = f"{error.mend[:1].upper()}{error.mend[1:]}"
+            raise Unserialisable(f"{error.name}{error.path} {error.what}", mend=mend) from error
         return data, hashlib.sha256(content).digest() if content else b""
 
     def dump(self, value: Any, sink: Sink) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -133,17 +134,22 @@ def _read_header(view: memoryview) -> tuple[tuple[int, ...], Any, np.dtype[Any],
     start = 8 + width + length
     if length > _HEADER_LIMIT or start > len(view):
         raise Unloadable("an npy file with a header that is cut or too long")
+    shape, order, dtype = _parsed(bytes(view[8 + width : start]), "utf-8" if view[6] == 3 else "latin-1")
+    return shape, order, dtype, start
+
+
+@lru_cache(maxsize=256)
+def _parsed(header: bytes, encoding: str) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:
     try:
-        header = ast.literal_eval(bytes(view[8 + width : start]).decode("utf-8" if view[6] == 3 else "latin-1").strip())
-        shape, is_fortran, descr = header["shape"], header["fortran_order"], header["descr"]
-        dtype = np.lib.format.descr_to_dtype(descr)
+        fields = ast.literal_eval(header.decode(encoding).strip())
+        shape, is_fortran, dtype = fields["shape"], fields["fortran_order"], np.lib.format.descr_to_dtype(fields["descr"])
     except (SyntaxError, ValueError, TypeError, KeyError, IndexError, MemoryError, RecursionError) as error:
         raise Unloadable(f"an npy file with a header that cannot be read: {error}") from error
     if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
         raise Unloadable(f"an npy file with the shape {shape!r}")
     if dtype.hasobject:
         raise Unloadable("an npy file with Python objects in it: they are pickled, and never loaded")
-    return shape, "F" if is_fortran else "C", dtype, start
+    return shape, "F" if is_fortran else "C", dtype
 
 
 MATERIALIZERS: Mapping[type, Materializer] = {np.ndarray: NumpyMaterializer()}

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ashore.codec import decode, is_plain, pack_plain
-from ashore.materialize.base import Estimates, MaterializeError, Materializer, NotEqual, ReadsContent, Unloadable, Unserialisable
+from ashore.materialize.base import MaterializeError, Materializer, NotEqual, Unloadable, Unserialisable, estimates, reads_content
 from ashore.materialize.builtin import VALUES, dump_bytes
 from ashore.materialize.registry import by_format, find, type_name
 from ashore_stores.artifacts.base import Sink
@@ -35,21 +35,30 @@ class Dumped(msgspec.Struct, frozen=True, gc=False):
 def dump_value(value: Any, *, limit: int, name: str = "result") -> Dumped:
     """`value` in its stored form, if that has at most `limit` bytes.
 
-    Raises `Unserialisable`: the message calls the value `name` and says where in it the trouble is.
+    Raises `Unserialisable`: the message calls the value `name` and says where in it the trouble is; `.value` is it.
     """
     if is_plain(value) and (data := pack_plain(value)) is not None:
         size = len(data)
         return Dumped(_VALUE, type(value).__name__, data if size <= limit else None, b"", size)
+    try:
+        return _dump(value, limit, name)
+    except MaterializeError as error:
+        error.value = value
+        raise
+
+
+def _dump(value: Any, limit: int, name: str) -> Dumped:
     cls = type(value)
     materializer = find(cls)
     if materializer is None:
+        materializer = VALUES
         data, content = VALUES.encode(value, name)
-    elif isinstance(materializer, Estimates) and (size := materializer.size(value)) > limit:
-        return Dumped(materializer.format, type_name(cls), None, b"", size)
     else:
+        estimating = estimates(materializer)
+        if estimating is not None and (size := estimating.size(value)) > limit:
+            return Dumped(materializer.format, type_name(cls), None, b"", size)
         data, content = _dumped(materializer, value, name)
-    form = _VALUE if materializer is None else materializer.format
-    return Dumped(form, type_name(cls), data if len(data) <= limit else None, content, len(data))
+    return Dumped(materializer.format, type_name(cls), data if len(data) <= limit else None, content, len(data))
 
 
 def dump_to(value: Any, sink: Sink) -> None:
@@ -106,8 +115,16 @@ def may_share(format: str, value: Any) -> bool:
 def check_loads_back(value: Any, format: str, data: Buffer) -> None:
     """Load what was stored and see that it is the same: of the same type, and of the same content when dumped again.
 
-    Raises `NotEqual`, or `Unserialisable` if it cannot be loaded at all.
+    Raises `NotEqual`, or `Unserialisable` if it cannot be loaded at all; `.value` is the value.
     """
+    try:
+        _check_loads_back(value, format, data)
+    except MaterializeError as error:
+        error.value = value
+        raise
+
+
+def _check_loads_back(value: Any, format: str, data: Buffer) -> None:
     kind = type_name(type(value))
     try:
         loaded = decode(data) if format == _VALUE and is_plain(value) else load_value(format, data)
@@ -124,8 +141,9 @@ def check_loads_back(value: Any, format: str, data: Buffer) -> None:
 
 def _has_content(loaded: Any, value: Any, format: str, data: Buffer) -> bool:
     materializer = by_format(format) if format != _VALUE else VALUES
-    if isinstance(materializer, ReadsContent):
-        return dump_bytes(materializer, loaded)[1] == materializer.content_of(data)
+    reader = reads_content(materializer)
+    if reader is not None:
+        return dump_bytes(materializer, loaded)[1] == reader.content_of(data)
     comparing = _Comparing(data)
     materializer.dump(loaded, comparing)
     if comparing.is_equal:
