@@ -79,6 +79,7 @@ class Core:
         self.process = ports.disk.process()
         self.openers: set[object] = set()
         self.listeners: dict[object, Callable[[], None]] = {}  # called from the servant when more is durable
+        self.has_lookout = False  # whether a follower of this process watches for what others write
         self.error: Exception | None = None  # why nothing is written any more
         self.is_closed = False
         self._forget = forget

@@ -50,19 +50,23 @@ MAX_PART = 1 << 30
 """Bytes that a key table or a body may have."""
 
 _FIELDS = struct.Struct("<4sBBHIIQIIQ8sIII")
+_HEADER = struct.Struct("<4sBBHIIQIIQ8sIIII")
 _CHECK = struct.Struct("<I")
 _SEAL = struct.Struct("<IIQQI")
 _FOOTING = struct.Struct("<QQI")
-HEADER_SIZE = _FIELDS.size + _CHECK.size
+HEADER_SIZE = _HEADER.size
+_CHECKED = _FIELDS.size
 
-_pack, _pack_check = _FIELDS.pack, _CHECK.pack
+_pack, _pack_check, _unpack = _FIELDS.pack, _CHECK.pack, _HEADER.unpack_from
 
 
 class Header(NamedTuple):
-    """A checked header."""
+    """A checked header: the fields of the table above, in its order."""
 
+    magic: bytes
     version: int
     kind: int
+    zero: int
     keys_size: int
     body_size: int
     first: int
@@ -72,6 +76,7 @@ class Header(NamedTuple):
     owner: bytes
     keys_check: int
     body_check: int
+    nothing: int
     checksum: int
 
     @property
@@ -157,33 +162,24 @@ def read_footing(body: Buffer) -> Footing:
     return Footing(*_FOOTING.unpack(body))
 
 
-def parse_header(data: Buffer, offset: int = 0) -> Header | None:
+def parse_header(data: bytes | memoryview, offset: int = 0) -> Header | None:
     """The header at `offset`, or None if what stands there is none (cut off, zero, damaged)."""
     if len(data) - offset < HEADER_SIZE:
         return None
-    magic, version, kind, _, keys, body, first, count, link, vouched, owner, keys_check, body_check, _ = _FIELDS.unpack_from(
-        data, offset
-    )
-    if magic != MAGIC:
+    header = Header._make(_unpack(data, offset))
+    if header.magic != MAGIC or crc32(data[offset : offset + _CHECKED]) != header.checksum:
         return None
-    end = offset + _FIELDS.size
-    checksum: int = _CHECK.unpack_from(data, end)[0]
-    if crc32(memoryview(data)[offset:end]) != checksum:
-        return None
-    return Header(version, kind, keys, body, first, count, link, vouched, owner, keys_check, body_check, checksum)
+    return header
 
 
-def is_whole(header: Header, content: Buffer) -> bool:
+def is_whole(header: Header, content: bytes | memoryview) -> bool:
     """Whether `content` (key table and body) is what the header was made for."""
-    view = memoryview(content)
     keys = header.keys_size
-    return (
-        len(view) == keys + header.body_size and crc32(view[:keys]) == header.keys_check and crc32(view[keys:]) == header.body_check
-    )
-
-
-def is_zero(data: Buffer) -> bool:
-    return not any(memoryview(data)) if len(data) < HEADER_SIZE else bytes(data).count(0) == len(data)
+    if len(content) != keys + header.body_size:
+        return False
+    if not keys:
+        return header.keys_check == 0 and crc32(content) == header.body_check
+    return crc32(content[:keys]) == header.keys_check and crc32(content[keys:]) == header.body_check
 
 
 def find_frames(data: bytes) -> Iterator[Header]:

@@ -49,7 +49,8 @@ class Home:
         layout = self.layout
         for folder in (layout.segments, layout.owners):
             self.disk.make_folder(folder)
-        self._lock = self.disk.open(layout.lock, write=True, create=True)
+        if self._lock is None:  # opened once: a second handle, once closed, would drop the locks
+            self._lock = self.disk.open(layout.lock, write=True, create=True)
         self._watermark = Watermark(self.disk.open(layout.watermark, write=True, create=True))
 
     def _open_for_reading(self) -> None:

@@ -173,36 +173,51 @@ class SegmentEventLog:
 
     async def _wait_beyond(self, position: Position) -> None:
         """Until more than this is durable. This process's own news come by callback, others' by a hint, or the next look."""
-        core, post = self._core, self._core.ports.workers.poster()
-        news = anyio.Event()
-        token = object()
-        core.listeners[token] = partial(post, news.set)
+        core, post, token = self._core, self._core.ports.workers.poster(), object()
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._look_for_others, position, group.cancel_scope)
-                while self.durable_position <= position and core.failure() is None:
-                    await news.wait()
-                    news = anyio.Event()
-                    core.listeners[token] = partial(post, news.set)
-                group.cancel_scope.cancel()
+            while self._is_waiting(position):
+                news = anyio.Event()
+                core.listeners[token] = partial(post, news.set)
+                if self._is_waiting(position):  # else it came just before the listener
+                    await self._wait_for(news, position)
         finally:
             core.listeners.pop(token, None)
         self._check()
         if (failure := core.failure()) is not None:
             raise failure.with_traceback(None)
 
-    async def _look_for_others(self, position: Position, found: anyio.CancelScope) -> None:
+    def _is_waiting(self, position: Position) -> bool:
+        return self.durable_position <= position and self._core.failure() is None
+
+    async def _wait_for(self, news: anyio.Event, position: Position) -> None:
+        """Of all that wait in this process one looks out for other processes; when it goes, another takes its place."""
+        core = self._core
+        if core.has_lookout:
+            await news.wait()
+            return
+        core.has_lookout = True
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._look_out, position)
+                await news.wait()
+                group.cancel_scope.cancel()
+        finally:
+            core.has_lookout = False
+            core.tell()
+
+    async def _look_out(self, position: Position) -> None:
+        """Look whenever there may be news; what is found is told to all who listen."""
         core = self._core
         with suppress(Missing, Unavailable):  # nothing to watch, or no watch left: the slow look does it
             async with core.ports.watcher.watch(core.layout.watermark) as watch:
                 while await self._look() <= position and core.failure() is None:
                     with anyio.move_on_after(core.settings.look_every):
                         await watch.changes()
-                found.cancel()
+                core.tell()
                 return
         while await self._look() <= position and core.failure() is None:
             await core.ports.clock.sleep(core.settings.look_every)
-        found.cancel()
+        core.tell()
 
     async def _look(self) -> Position:
         with suppress(StoreError):

@@ -6,9 +6,8 @@ taken as "not yet". Only whoever holds the append lock may judge it (`writer.py`
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from ashore_stores.errors import NotDurable, ReadOnly, StoreError
 from ashore_stores.logs.base import Entry
@@ -21,12 +20,25 @@ from ashore_stores.logs.watermark import State
 from ashore_stores.ports import Disk, DiskFile
 
 
-class Trace(NamedTuple):
-    """What a frame is known by, wherever it was written again: its last position, the checksums of its parts."""
+class Traces:
+    """What frames are known by, wherever they are written again: their last positions, the checksums of their parts."""
 
-    last: int
-    keys_check: int
-    body_check: int
+    def __init__(self) -> None:
+        self._lasts: list[int] = []
+        self._checks: list[int] = []
+
+    def add(self, last: int, keys_check: int, body_check: int) -> None:
+        self._lasts.append(last)
+        self._checks.append(keys_check << 32 | body_check)
+
+    def drop(self, upto: int) -> None:
+        """Forget the frames up to this position."""
+        number = bisect_right(self._lasts, upto)
+        del self._lasts[:number], self._checks[:number]
+
+    def has(self, last: int, keys_check: int, body_check: int) -> bool:
+        at = bisect_left(self._lasts, last)
+        return at < len(self._lasts) and self._lasts[at] == last and self._checks[at] == keys_check << 32 | body_check
 
 
 class Tail:
@@ -46,8 +58,8 @@ class Tail:
         self.first_segment = 0  # the one that was last when this process began; the registers begin there
         self.is_foreign = False  # whether the last frame was read, not written
         self.frames_read = 0
-        self._undurable: deque[Trace] = deque()
-        self._expected: deque[Trace] = deque()  # frames read already, which a new segment must repeat
+        self._undurable = Traces()
+        self._expected = Traces()  # frames read already, which a new segment must repeat
         self._known = 0
 
     # Reading.
@@ -108,9 +120,7 @@ class Tail:
             durable = min(durable, self.place, key=lambda place: place.key)
         if self.durable.key < durable.key <= self.place.key:
             self.durable = durable
-            undurable = self._undurable
-            while undurable and undurable[0].last <= durable.position:
-                undurable.popleft()
+            self._undurable.drop(durable.position)
 
     def confirm(self) -> None:
         """Under the append lock: what was read last is still there, in the file that still has its name."""
@@ -140,19 +150,12 @@ class Tail:
             return
         if header.kind == CHECKPOINT or not header.events:
             raise damage(path, stored.place.start, "a frame that has no business here", header.first)
-        if header.first <= self._known:  # also one that reaches beyond: it is not the frame that was known
-            self._compare(Trace(header.last, header.keys_check, header.body_check))
-        else:
+        if header.first > self._known:
             self.registers.add(header.first, header.events, *_keys_of(stored, path))
             self.frames_read += 1
+        elif not self._expected.has(header.last, header.keys_check, header.body_check):
+            raise self._withdrawn()  # written again after a failed flush, but not what this process acted on
         self._note(header.first, stored.place, header.keys_check, header.body_check)
-
-    def _compare(self, trace: Trace) -> None:
-        """A frame written again after a failed flush must be the one that this process acted on."""
-        while self._expected and self._expected[0].last < trace.last:
-            self._expected.popleft()
-        if not self._expected or self._expected[0] != trace:
-            raise self._withdrawn()
 
     def _move_on(self) -> bool:
         """Go over to the next segment, if there is one; what this one holds beyond the end stated there is void."""
@@ -172,7 +175,7 @@ class Tail:
             raise damage(file.path, 0, f"this segment does not continue segment {before.segment}")
         known = self.place.position
         self._enter(file, stored)
-        self._expected, self._undurable, self._known = self._undurable, deque(), known
+        self._expected, self._undurable, self._known = self._undurable, Traces(), known
         return True
 
     def _enter(self, file: DiskFile, stored: Stored) -> None:
@@ -249,7 +252,7 @@ class Tail:
 
     def _note(self, first: int, place: Place, keys_check: int, body_check: int) -> None:
         self.index.add(first, place.start)
-        self._undurable.append(Trace(place.position, keys_check, body_check))
+        self._undurable.add(place.position, keys_check, body_check)
         self.place = place
 
     def close(self) -> None:
