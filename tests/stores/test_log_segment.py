@@ -16,7 +16,7 @@ from ashore_stores.logs.segments import LogSettings, Place
 from ashore_stores.logs.verify import verify_log
 from ashore_stores.logs.watermark import PART, SIZE, Watermark, damages_in
 from ashore_stores.testing.disk import Faults, SimDisk
-from ashore_stores.testing.logs import KEYS, REGISTERS, bodies, claim, facts, frames, mark, written
+from ashore_stores.testing.logs import KEYS, REGISTERS, Follower, bodies, claim, facts, frames, mark, written
 from ashore_stores.testing.loop import simulate
 from ashore_stores.testing.world import sim_ports
 
@@ -282,6 +282,32 @@ def test_a_follower_that_was_left_behind_leaves_nothing() -> None:
         assert disk.machine.hints == []
         await log.aclose()
         assert "closed" in repr(log)
+
+    simulated(main)
+
+
+def test_one_follower_looks_out_for_all_and_another_takes_its_place() -> None:
+    async def main(disk: SimDisk) -> None:
+        log, other = await opened(disk), await opened(disk.for_process("other"))
+        followers = [Follower(log) for _ in range(4)]
+        async with anyio.create_task_group() as group:
+            scopes = [anyio.CancelScope() for _ in followers]
+
+            async def run(follower: Follower, scope: anyio.CancelScope) -> None:
+                with scope:
+                    await follower.run()
+
+            for follower, scope in zip(followers, scopes, strict=True):
+                group.start_soon(run, follower, scope)
+            for number, scope in enumerate(scopes):
+                await written(other, facts(b"%d" % number))
+                for follower in followers[number:]:
+                    await follower.wait_for(number + 1)
+                assert len(disk.machine.hints) <= 1
+                scope.cancel()
+        assert disk.machine.hints == []
+        await log.aclose()
+        await other.aclose()
 
     simulated(main)
 
