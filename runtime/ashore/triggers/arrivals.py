@@ -28,7 +28,7 @@ from ashore_stores.ports import Disk, FileStat, Ports
 CHUNK: Final = 1 << 20
 """Bytes read at a time."""
 
-FILES_AT_ONCE: Final = 1000
+FILES_AT_ONCE: Final = 500
 BYTES_AT_ONCE: Final = 256 << 20
 """Files are read, then claimed, in batches of so many, or as soon as they have so many bytes."""
 

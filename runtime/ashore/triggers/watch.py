@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ashore.events import ArrivalRefused, Arrived
-from ashore.triggers.arrivals import Recorder, Taken, batches
+from ashore.triggers.arrivals import FILES_AT_ONCE, Recorder, Taken, batches
 from ashore.triggers.complete import Candidates
 from ashore.triggers.scan import BadPattern, Found, Pattern, Refused, look, scan
 from ashore_stores.errors import Missing, NotDurable, Unavailable
@@ -117,6 +118,7 @@ class TriggerWatch:
                 elif self._pattern.matches(change.name):
                     self._candidates.hint(change.name, now, complete=change.complete)
             self._news.set()
+            await checkpoint()  # in a storm there are always more
 
     async def _rest(self) -> None:
         """Until a hint comes or the next look or scan is due."""
@@ -142,11 +144,18 @@ class TriggerWatch:
             names = self._candidates.take_due(clock.monotonic())
             looked = await self._ports.workers.run(self._look, names) if names else []
             self._candidates.dismiss(set(names) - {found.name for found in looked if isinstance(found, Found)})
-        complete = [found for found in looked if isinstance(found, Found) and self._is_complete(found)]
+        complete = await self._complete([found for found in looked if isinstance(found, Found)])
         await self._take(complete, [found for found in looked if isinstance(found, Refused)])
 
-    def _is_complete(self, found: Found) -> bool:
-        return self._candidates.look(found.name, found.stat, self._ports.clock.monotonic())
+    async def _complete(self, looked: Sequence[Found]) -> list[Found]:
+        """Which of these files are complete. Lets others run now and then: it may be a hundred thousand."""
+        complete = []
+        for number, found in enumerate(looked, start=1):
+            if self._candidates.look(found.name, found.stat, self._ports.clock.monotonic()):
+                complete.append(found)
+            if number % FILES_AT_ONCE == 0:
+                await checkpoint()
+        return complete
 
     def _scan(self) -> list[Found | Refused]:
         """What the folder holds and the log does not. On a worker."""

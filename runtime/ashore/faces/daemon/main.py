@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from logging import WARNING
 from typing import Any, Final
 
 import anyio
@@ -51,7 +52,8 @@ class ServedAlready(HomeError):
 def main(files: Sequence[str], *, home: str | None = None, grace: float = GRACE) -> int:
     """Serve the files' pipelines until told to stop; returns the exit code. Everything that is said goes to stderr."""
     talk = Talk()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    quiet = structlog.make_filtering_bound_logger(WARNING)  # what else happens, the daemon says itself
+    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     has_uvloop = find_spec("uvloop") is not None
     try:
         return anyio.run(_main, files, home, grace, talk, backend="asyncio", backend_options={"use_uvloop": has_uvloop})
