@@ -174,7 +174,7 @@ async def settled(catalogue: ashore.catalogue.Catalogue, names: list[str]) -> No
 
 
 def paths(run: ashore.catalogue.PastRun[Any]) -> list[str]:
-    return [file["path"] if isinstance(file, dict) else str(file) for file in run.params["files"]]
+    return [file["file"] for file in run.params["files"]]
 
 
 async def report(catalogue: ashore.catalogue.Catalogue) -> None:

@@ -91,7 +91,8 @@ class Definition:
     @cached_property
     def arrival(self) -> tuple[Parameter, bool]:
         """The parameter that arrivals go to, and whether it takes all of them (`list[File]`). Raises if there is not one."""
-        found = [(parameter, kind == "list") for parameter in self.parameters if (kind := _file_kind(parameter.annotation))]
+        files = [(parameter, kind == "list") for parameter in self.parameters if (kind := _file_kind(parameter.annotation))]
+        found = [one for one in files if one[0].is_required] or files  # a file with a default is there already
         if len(found) != 1:
             has = "none" if not found else ", ".join(f"`{parameter.name}`" for parameter, _ in found)
             what = f"{self.name} is triggered by files, but not exactly one parameter is annotated File or list[File]: {has}"

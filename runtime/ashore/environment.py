@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import sys
 
 from ashore.events import EnvironmentSeen, OwnerSeen
@@ -30,7 +31,10 @@ def look_around(disk: Disk, root: str) -> EnvironmentSeen:
 
 def who_am_i(owner: bytes, pid: int, at: float) -> OwnerSeen:
     """This process, as an owner."""
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        user = str(os.getuid())
     return OwnerSeen(owner, pid, platform.node(), user, " ".join(sys.argv)[:_COMMAND_LIMIT], at)
 
 

@@ -137,6 +137,16 @@ def test_what_counts_is_named(before: str, after: str, part: str) -> None:
     assert changed(STEP, after_step) == {part}
 
 
+def test_the_names_of_keyword_arguments_count() -> None:
+    def before(x: int) -> str:
+        return str(dict(base=x))
+
+    def after(x: int) -> str:
+        return str(dict(other=x))
+
+    assert fingerprint_of(before, name="f").code != fingerprint_of(after, name="f").code
+
+
 def test_async_def_counts() -> None:
     assert "code" in changed("def fit(): return 1", "async def fit(): return 1")
 

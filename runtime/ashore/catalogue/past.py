@@ -52,6 +52,8 @@ class Recorded:
     async def wait(self) -> Ending:
         """Its end; waits for it if it is still under way somewhere."""
         frames = await self._log.about(self._run.encode())
+        if frames:  # these are written: a follower begins, and an end counts, only where the log is durable
+            await self._log.durable(frames[-1].last)
         history = History.of(frames, self._run)
         if history.ending is None:
             history = await self._follow(history, frames[-1].cursor if frames else START)

@@ -51,7 +51,7 @@ def facts_of(code: CodeType) -> CodeFacts:
 def _structure(code: CodeType, reads: set[str]) -> list[Any]:
     instructions = [instruction for instruction in dis.get_instructions(code) if instruction.opname not in _NOTHING]
     offsets = [instruction.offset for instruction in instructions]
-    steps = [[instruction.opname, *_operand(instruction, offsets, reads)] for instruction in instructions]
+    steps = [[instruction.opname, *_operand(instruction, code, offsets, reads)] for instruction in instructions]
     for before, instruction, step in zip(steps, instructions[1:], steps[1:], strict=False):
         if instruction.opname == "STORE_NAME" and instruction.argval in _TEXT_ONLY:
             before[1:] = step[1:] = []
@@ -65,10 +65,10 @@ def _structure(code: CodeType, reads: set[str]) -> list[Any]:
     ]
 
 
-def _operand(instruction: dis.Instruction, offsets: list[int], reads: set[str]) -> list[Any]:
+def _operand(instruction: dis.Instruction, code: CodeType, offsets: list[int], reads: set[str]) -> list[Any]:
     value = instruction.argval
-    if instruction.opcode in _CONSTANTS:
-        return [_constant(value, reads)]
+    if instruction.opcode in _CONSTANTS and instruction.arg is not None:
+        return [_constant(code.co_consts[instruction.arg], reads)]  # dis itself does not look up the names of KW_NAMES
     if instruction.opcode in _JUMPS:
         return [bisect_left(offsets, value)]
     if instruction.opname in _READS and not value.startswith("__"):
