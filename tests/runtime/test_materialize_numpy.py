@@ -53,6 +53,7 @@ def test_loaded_arrays_are_views_that_nobody_can_write_to() -> None:
         loaded[0] = 1
     with pytest.raises(ValueError, match="WRITEABLE"):
         loaded.flags.writeable = True
+    assert not load_value("npy/1", bytearray(data)).flags.writeable
 
 
 def test_what_lies_between_fields_does_not_count() -> None:

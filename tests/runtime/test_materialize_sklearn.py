@@ -34,6 +34,7 @@ def stored(value: Any) -> tuple[str, bytes]:
 @pytest.mark.parametrize("name", ["linear", "forest", "boosted", "neighbours", "pipeline"])
 def test_loaded_estimators_predict_the_same(name: str) -> None:
     model = sample.samples()[name]
+    check_loads_back(model, *stored(model))
     loaded = load_value(*stored(model))
     assert type(loaded) is type(model)
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
