@@ -7,8 +7,8 @@ import sys
 
 import structlog
 
+from tests.museum.exhibits import BUGS
 from tests.museum.hunt import hunt
-from tests.museum.stores import BUGS
 
 
 def main(names: list[str]) -> int:

@@ -7,13 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-Swap = tuple[object, str, Callable[..., Any]]
-"""An owner, the name of its function, and what stands there instead; that gets the right function as its first argument."""
+Swap = tuple[object, str, Callable[..., Any] | bytes]
+"""An owner, a name in it, and what stands there instead; a function gets the right one as its first argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """One exhibit. `breaks` are the invariants that may report it."""
+    """One exhibit."""
 
     name: str
     what: str
@@ -32,13 +32,14 @@ def planted(bug: Bug) -> Iterator[None]:
 
 
 @contextmanager
-def _swapped(owner: object, name: str, wrong: Callable[..., Any]) -> Iterator[None]:
-    right = vars(owner)[name]  # a function that is not there any more must be noticed
+def _swapped(owner: object, name: str, wrong: Callable[..., Any] | bytes) -> Iterator[None]:
+    right = vars(owner)[name]  # what is not there any more must be noticed
 
     def instead(*arguments: Any, **named: Any) -> Any:
+        assert callable(wrong)
         return wrong(right, *arguments, **named)
 
-    setattr(owner, name, instead)
+    setattr(owner, name, instead if callable(wrong) else wrong)
     try:
         yield
     finally:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.museum.exhibits import BUGS
 from tests.museum.hunt import hunt
 from tests.museum.planting import Bug
-from tests.museum.stores import BUGS
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

@@ -50,7 +50,8 @@ class Plan:
     settings: LogSettings
     preempt: float
     faults: Faults
-    kills: tuple[int | None, ...]
+    kills: tuple[int | tuple[str, int] | None, ...]
+    cut_after_ack: int | None
     recovery_crashes: tuple[int, ...]
 
 
@@ -72,12 +73,26 @@ def plan_for(seed: int) -> Plan:
         faults=Faults(
             crash_at=chance.randint(1, operations),
             flush_error_at=chance.randint(1, 30) if chance.random() < 0.25 else None,
+            is_forgetful=chance.random() < 0.4,
             write_error_at=chance.randint(1, 40) if chance.random() < 0.1 else None,
             room=chance.randint(500, 8000) if chance.random() < 0.1 else None,
             short_writes=chance.choice((0.0, 0.3)),
         ),
-        kills=tuple(chance.randint(1, operations // processes) if chance.random() < 0.5 else None for _ in range(processes)),
+        kills=tuple(_kill(chance, operations // processes) for _ in range(processes)),
+        cut_after_ack=chance.randint(1, 6) if chance.random() < 0.3 else None,
         recovery_crashes=tuple(chance.randint(1, 30) for _ in range(chance.choice((0, 1, 1, 2)))),
+    )
+
+
+def _kill(chance: random.Random, operations: int) -> int | tuple[str, int] | None:
+    """At which operation of its own a process dies, or after which of a kind."""
+    manner = chance.random()
+    if manner < 0.4:
+        return None
+    return (
+        chance.randint(1, operations)
+        if manner < 0.7
+        else (chance.choice(("rename", "rename", "flush", "create")), chance.randint(1, 4))
     )
 
 
@@ -103,7 +118,7 @@ class Actor:
         self.history = history
         self.random = random.Random(f"actor-{plan.seed}-{name}")
         self.number = 0
-        self.is_stopped = False
+        self.is_leaving = False
 
     async def main(self, ports: Ports) -> None:
         try:
@@ -120,13 +135,14 @@ class Actor:
             pass
         except* Corrupt as errors:
             self.history.alarms.append(f"{self.name}: {errors.exceptions[0]}")
+        self.is_leaving = True
         if self.random.random() < 0.7:
             await log.aclose()
             await store.aclose()
 
     async def _work(self, log: SegmentEventLog, store: LocalArtifactStore, ports: Ports) -> None:
         async with anyio.create_task_group() as group:
-            await log.own()
+            self.history.living[await log.own()] = lambda: not self.is_leaving and ports.disk.is_alive  # type: ignore[attr-defined]
             group.start_soon(self._follow, log)
             async with anyio.create_task_group() as writers:
                 for number in range(self.plan.writers):
@@ -196,7 +212,10 @@ class Actor:
         await log.refresh()
         owners = sorted(owner for owner, state in log.registers(Space.OWNERS).items() if state == b"live" and owner != log.owner)
         for owner in owners[:2]:
-            if self.random.random() < 0.1 or not await log.is_alive(owner):
+            is_alive = await log.is_alive(owner)
+            if not is_alive:
+                self.history.judge_dead(owner)
+            if not is_alive or self.random.random() < 0.1:
                 await self._claim(topic, log, Space.OWNERS, owner, b"live", FENCED)
 
     async def _look(self, topic: bytes, log: SegmentEventLog, store: LocalArtifactStore) -> None:
@@ -260,11 +279,16 @@ class WatermarkGauge:
         self._highest = (0, 0)
 
     def see(self, what: str, path: str) -> None:
-        if what != "written" or path != f"{LOG}/watermark":
+        if what not in ("written", "forgotten") or path != f"{LOG}/watermark":
             return
-        place = read_watermark(self._disk.open(path)).place.key
+        state = read_watermark(self._disk.open(path))
+        place = state.place.key
+        if what == "forgotten":
+            self._highest = place  # the cache lost it, nobody lowered it
         if place < self._highest:
             self._history.alarms.append(f"the watermark went back from {self._highest} to {place} (segment, offset)")
+        if place > self._highest:
+            self._history.published.append(state.place.position)
         self._highest = max(self._highest, place)
 
 
@@ -281,8 +305,9 @@ async def _live_on(plan: Plan, disk: SimDisk, history: History, number: int) -> 
     for life in range(plan.lives):
         name = f"{'abc'[number]}{life}"
         process = SimProcess(disk.for_process(name), plan.seed, preempt=plan.preempt)
-        if life == 0:
-            process.disk.kill_at = plan.kills[number]
+        kill = plan.kills[number] if life == 0 else None
+        process.disk.kill_at = kill if isinstance(kill, int) else None
+        process.disk.kill_after = kill if isinstance(kill, tuple) else None
         process.start(Actor(name, plan, history).main)
         await process.ended()
 
@@ -321,16 +346,11 @@ async def recover(plan: Plan, disk: SimDisk, history: History, name: str) -> tup
 
 
 async def _check_rest(frames: list[Frame], log: SegmentEventLog, store: LocalArtifactStore, history: History) -> None:
-    """Registers, blobs and look-ups agree with the frames."""
-    registers = history.fold(frames)
-    for space in (COUNTERS, ARRIVALS):
-        expected = {key: value for (in_space, key), value in registers.items() if in_space == space}
-        if dict(log.registers(space)) != expected:
-            raise Violation("I6", f"registers of space {space} are {log.registers(space)}, by the log {expected}")
-    for number in range(PATHS):
-        key = b"key-%d" % number
-        if log.register(KEYED, key) != registers.get((KEYED, key)):
-            raise Violation("I6", f"{key!r} is {log.register(KEYED, key)!r}, by the log {registers.get((KEYED, key))!r}")
+    """Registers, blobs and look-ups agree with the frames; who ran before the power failed is dead."""
+    for owner in log.registers(Space.OWNERS):
+        if owner != log.owner and await log.is_alive(owner):
+            raise Violation("I9", f"owner {owner.hex()} of an earlier boot is called alive: nobody can ever take over from it")
+    _check_registers(log, history.fold(frames))
     named = {digest for frame in frames for digest in history.submitted[frame.batch.body].blobs}
     for digest in sorted(named | set(history.blobs)):
         try:
@@ -339,6 +359,17 @@ async def _check_rest(frames: list[Frame], log: SegmentEventLog, store: LocalArt
             raise Violation("I3", f"{digest} was stored{' and is named' if digest in named else ''}: {error}") from error
         if content != history.blobs[digest]:
             raise Violation("I3", f"{digest} came back as {len(content)} other bytes")
+
+
+def _check_registers(log: SegmentEventLog, registers: dict[tuple[int, bytes], bytes]) -> None:
+    for space in (COUNTERS, ARRIVALS):
+        expected = {key: value for (in_space, key), value in registers.items() if in_space == space}
+        if dict(log.registers(space)) != expected:
+            raise Violation("I6", f"registers of space {space} are {log.registers(space)}, by the log {expected}")
+    for number in range(PATHS):
+        key = b"key-%d" % number
+        if log.register(KEYED, key) != registers.get((KEYED, key)):
+            raise Violation("I6", f"{key!r} is {log.register(KEYED, key)!r}, by the log {registers.get((KEYED, key))!r}")
 
 
 async def damage_and_read(plan: Plan, disk: SimDisk, truth: list[bytes], history: History) -> None:
@@ -360,6 +391,27 @@ async def damage_and_read(plan: Plan, disk: SimDisk, truth: list[bytes], history
         raise Violation("I16", f"{harmed}: read as {len(before)} frames of {len(truth)}, without an error")
     if after != [*truth, b"mended"]:
         raise Violation("I16", f"{harmed}: read as {len(after)} frames of {len(truth)} + 1 after a write, without an error")
+
+
+async def damage_the_crashed(plan: Plan, disk: SimDisk, truth: list[bytes], history: History) -> None:
+    """A bit flips in a segment while the power is off: an error, or no more than the last flushed batch is taken for torn."""
+    chance = random.Random(f"damage-{plan.seed}")
+    tree = disk.tree()
+    segments = [path for path in tree if path.startswith(f"{LOG}/segments/") and tree[path] and not path.endswith(".new")]
+    if not segments:
+        return
+    path = max(segments)
+    at = chance.randrange(len(tree[path]))
+    disk.damage(path, at, 1 << chance.randrange(8))
+    try:
+        _, after = await _read_and_write(sim_ports(plan.seed, disk=disk), plan)
+    except StoreError:
+        return
+    safe = history.published[-2] if len(history.published) > 1 else 0
+    left = [body for body in after if body != b"mended"]
+    lost = [body for body, position in history.acked.items() if position <= safe and body not in left]
+    if left != truth[: len(left)] or lost:
+        raise Violation("I17", f"bit flipped at {at} of {len(tree[path])} in {path}: {lost or 'another log'} was cut as torn")
 
 
 async def _load_damaged(store: LocalArtifactStore, history: History, harmed: str) -> None:
@@ -406,6 +458,8 @@ def run_seed(seed: int, plan: Plan | None = None) -> Report:
     plan = plan or plan_for(seed)
     history, report = History(), Report(seed)
     disk = _machine(plan)
+    if plan.cut_after_ack is not None:
+        history.on_ack = lambda count: _cut_after(disk, count == plan.cut_after_ack)
     disk.machine.hints.append(WatermarkGauge(disk, history).see)
     report.was_cut = _until_cut(lambda: live(plan, disk, history), seed) is None
     report.acked = len(history.acked)
@@ -421,7 +475,14 @@ def run_seed(seed: int, plan: Plan | None = None) -> Report:
             "I30", f"recovered at once the log has {len(kept)} frames, after crashes while recovering {len(kept_again)}"
         )
     _whole(lambda: damage_and_read(plan, straight, whole, first_history), seed + 2)
+    if plan.processes == 1:
+        _whole(lambda: damage_the_crashed(plan, disk.after_crash(seed), kept, history), seed + 3)
     return report
+
+
+def _cut_after(disk: SimDisk, is_due: bool) -> None:
+    if is_due and disk.machine.is_on:
+        disk.machine.cut("just after an acknowledgement")
 
 
 def _machine(plan: Plan) -> SimDisk:
@@ -462,7 +523,13 @@ def _whole(main: Callable[[], Coroutine[Any, Any, T]], seed: int) -> T:
     except StoreError as error:
         raise Violation("I1", f"what was acknowledged cannot be reached: {type(error).__name__}: {error}") from error
     except Exception as error:
-        raise Violation("error", f"{type(error).__name__}: {error}") from error
+        raise _violation_in(error) or Violation("error", f"{type(error).__name__}: {error}") from error
+
+
+def _violation_in(error: BaseException) -> Violation | None:
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for each in error.exceptions if (found := _violation_in(each)) is not None), None)
+    return error if isinstance(error, Violation) else None
 
 
 def try_seed(seed: int) -> Report | None:

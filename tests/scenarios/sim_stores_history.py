@@ -7,7 +7,7 @@ as durable stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ashore_stores.keys import Digest
@@ -54,6 +54,9 @@ class History:
     durable: int = 0
     blobs: dict[Digest, bytes] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
+    published: list[int] = field(default_factory=list)
+    living: dict[bytes, Callable[[], bool]] = field(default_factory=dict)
+    on_ack: Callable[[int], None] = field(default=lambda count: None)
 
     def copy(self) -> History:
         queues = {process: list(queue) for process, queue in self.queues.items()}
@@ -68,6 +71,13 @@ class History:
     def ack(self, submission: Submission, position: int) -> None:
         self.acked[submission.batch.body] = position
         self.see_durable(position)
+        self.on_ack(len(self.acked))
+
+    def judge_dead(self, owner: bytes) -> None:
+        """Somebody was told that this owner is dead."""
+        lives = self.living.get(owner)
+        if lives is not None and lives():
+            raise Violation("I15", f"owner {owner.hex()} was called dead, but lives")
 
     def see_durable(self, position: int) -> None:
         self.durable = max(self.durable, position)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -36,6 +37,8 @@ class Faults:
     """The power fails at this operation of the machine: before it, in the middle of it or just after it."""
     flush_error_at: int | None = None
     """This flush of a file fails with an I/O error, and what was to be flushed is forgotten."""
+    is_forgetful: bool = False
+    """Whether programs, too, no longer see what a failed flush was to write."""
     write_error_at: int | None = None
     """This write fails with an I/O error after a part of it."""
     room: int | None = None
@@ -45,7 +48,7 @@ class Faults:
 
 
 Hint = Callable[[str, str], None]
-"""Called with what happened ("created", "removed", "renamed", "written", "closed") and the path."""
+"""Called with what happened ("created", "removed", "renamed", "written", "closed", "forgotten" by a failed flush) and the path."""
 
 
 class Machine:
@@ -98,9 +101,11 @@ class SimDisk:
     """One process's view of a simulated disk; `for_process` makes one for another process of the same machine."""
 
     def __init__(self, seed: int = 0, faults: Faults = Faults(), *, name: str = "p0", machine: Machine | None = None) -> None:
-        self.name = name
+        self.name = name  # of the process, which dies at its `kill_at`-th operation, or just after the n-th of a kind
         self.machine = machine or Machine(seed, faults)
         self.kill_at: int | None = None
+        self.kill_after: tuple[str, int] | None = None
+        self._kinds: Counter[str] = Counter()
         self.operations = 0
         self.is_alive = True
         self.pause: Callable[[], None] = lambda: None
@@ -257,10 +262,12 @@ class SimDisk:
             raise ReadOnly(f"{path}: the file system is read-only; nothing was changed")
         machine.operations.append(f"{self.name}:{what} {path}")
         self.operations += 1
+        self._kinds[what] += 1
         is_cut = len(machine.operations) == machine.faults.crash_at
-        if not is_cut and self.operations != self.kill_at:
+        is_last = (what, self._kinds[what]) == self.kill_after
+        if not (is_cut or is_last or self.operations == self.kill_at):
             return deed()
-        moment = machine.chance.choice(("before", "within", "after"))
+        moment = "after" if is_last else machine.chance.choice(("before", "within", "after"))
         if moment == "after":
             deed()
         elif moment == "within" and half is not None:
@@ -338,7 +345,11 @@ class SimFile:
         machine = self._disk.machine
         machine.flushes += 1
         if machine.flushes == machine.faults.flush_error_at:
-            self._disk.act("flush", f"{self._path} (fails)", lambda: self._content.fail_flush(machine.chance))
+            is_forgetful = machine.faults.is_forgetful
+            self._disk.act(
+                "flush", f"{self._path} (fails)", lambda: self._content.fail_flush(machine.chance, is_forgetful=is_forgetful)
+            )
+            machine.hint("forgotten", self._path)
             raise Unavailable(f"flush of {self._path} failed: input/output error; what was written may be lost")
         self._disk.act("flush", self._path, self._content.flush)
 

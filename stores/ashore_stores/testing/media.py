@@ -58,14 +58,20 @@ class Content:
             self._write_sector(sector)
         self._clean()
 
-    def fail_flush(self, chance: random.Random) -> None:
-        """A flush that failed: some sectors made it, the others are taken for clean from now on."""
+    def fail_flush(self, chance: random.Random, *, is_forgetful: bool = False) -> None:
+        """A flush that failed: some sectors made it, the others are taken for clean from now on.
+
+        A forgetful cache drops them besides, so that programs see what the medium holds.
+        """
         if chance.random() < 0.5:
             self._resize_disk()
         for sector in sorted(self._versions):
             if chance.random() < 0.3:
                 self._write_sector(sector)
         self._clean()
+        if is_forgetful:
+            size = len(self.data)
+            self.data[:] = self.disk[:size].ljust(size, b"\0")
 
     def after_crash(self, chance: random.Random) -> bytes:
         """What the medium may hold when the power fails now."""

@@ -399,6 +399,6 @@ def _seen(watched: str, what: str, changed: str) -> Change | None:
     """The hint that a watch gives for what happened, as inotify would; None if it does not see it."""
     folder, name = split(changed)
     complete = what in ("renamed", "closed")
-    if changed == watched:
+    if changed == watched and what != "forgotten":
         return Change("", complete)
-    return Change(name, complete) if folder == watched and what != "written" else None
+    return Change(name, complete) if folder == watched and what not in ("written", "forgotten") else None
