@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import numpy as np
@@ -92,7 +92,7 @@ def score(model: Pipeline, test: pd.DataFrame, train: pd.DataFrame) -> dict[str,
 
 
 def _features(table: pd.DataFrame) -> pd.DataFrame:
-    return table[[*LABELS, *NUMBERS]].fillna({name: 0.0 for name in NUMBERS})
+    return table[[*LABELS, *NUMBERS]].fillna(dict.fromkeys(NUMBERS, 0.0))
 
 
 @pipeline(on=new("inbox/*.csv"), limit=1)
@@ -163,18 +163,17 @@ async def story(count: int) -> None:
 
 
 async def settled(catalogue: ashore.catalogue.Catalogue, names: list[str]) -> None:
-    """Wait until a run that has all of these files has ended."""
-    while True:
-        for run in await catalogue.runs(learn, limit=1):
-            if {Path(path).name for path in paths(run)} >= set(names):
-                if await run.wait() != "done":
-                    raise SystemExit(f"run {run.id[:8]} {run.state}: {run.trouble}")
-                return
+    """Wait until every one of these files was given to a run, and the newest of those runs has ended."""
+    wanted = [str(INBOX / name) for name in names]
+    question = (
+        "select path, max(run) from triggers where run is not null and path in (select value from json_each(?)) group by path"
+    )
+    while len(taken := (await catalogue.sql(question, [json.dumps(wanted)])).rows) < len(wanted):
         await anyio.sleep(0.05)
-
-
-def paths(run: ashore.catalogue.PastRun[Any]) -> list[str]:
-    return [file["file"] for file in run.params["files"]]
+    for run_id in {run_id for _, run_id in taken}:
+        run = await catalogue.run(run_id)
+        if await run.wait() != "done":
+            raise SystemExit(f"run {run.id[:8]} {run.state}: {run.trouble}")
 
 
 async def report(catalogue: ashore.catalogue.Catalogue) -> None:
@@ -187,11 +186,11 @@ async def report(catalogue: ashore.catalogue.Catalogue) -> None:
         for one in full.invocations:
             cached += one.elements.cached if one.elements else one.state == "cached"
             fresh += one.elements.done if one.elements else one.state == "done"
-        reading = full[read].one()
-        failed = reading.elements.failed if reading.elements else 0
+        days = full[read].one.elements
+        assert days is not None
         print(
-            f"{run.id[:8]:10} {len(paths(run)):4} {result['rows']:7.0f} {result['error']:10.2f} {result['baseline']:8.2f}"
-            f" {cached:6} {fresh:5}  {failed or ''}"
+            f"{run.id[:8]:10} {days.count:4} {result['rows']:7.0f} {result['error']:10.2f} {result['baseline']:8.2f}"
+            f" {cached:6} {fresh:5}  {days.failed or ''}"
         )
     print(
         "\nLook further, from this folder:\n"
