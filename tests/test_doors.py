@@ -9,10 +9,11 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": """
-        AshoreError Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict NestedCall
+        AshoreError Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict MaterializeError
+        NestedCall
         NotAValue NotInThisVersion NotStarted Outputs Pipeline Role Run RunCancelled RunFailed Runtime Step StepError
         StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new open
-        pipeline preprocessor run splitter start step trainer tuner
+        pipeline preprocessor register run splitter start step trainer tuner
     """,
     "ashore_stores": """
         ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Damage Digest Disk DiskFile

@@ -24,6 +24,8 @@ from ashore.errors import WrongArgument as WrongArgument
 from ashore.files import File as File
 from ashore.handles import Handle as Handle
 from ashore.handles import Handles as Handles
+from ashore.materialize import MaterializeError as MaterializeError
+from ashore.materialize import register as register
 from ashore.opening import open as open
 from ashore.options import new as new
 from ashore.outputs import Outputs as Outputs
