@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, final
 
 from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
+from ashore.definitions import Definition
 from ashore.each import Each
 from ashore.errors import GraphError
 from ashore.events import Call, Failure, FileUse, Input, Output, path_text
@@ -185,6 +186,8 @@ class Wiring:
         self.by_invocation: dict[InvocationId, Node] = {}
         self._scope = ""
         self._sub_runs: dict[str, int] = {}
+        self._definitions: dict[str, list[Definition]] = {}
+        """By name, in the order of their first calls: two steps of one name, from two modules, are two steps."""
         self._checked: dict[tuple[int, int | None, int, str], bool] = {}
 
     def called(self, bound: Bound) -> Any:
@@ -206,7 +209,7 @@ class Wiring:
     def _node(self, work: Step[Any, Any], bound: Bound) -> Node:
         arguments = [self._argument(work, parameter, bound.arguments[parameter.name]) for parameter in work.parameters]
         _check_groups(work, arguments)
-        invocation = _identity(self._scope, work, arguments)
+        invocation = _identity(self._scope, self._name(work, bound), arguments)
         node = self.by_invocation.get(invocation)
         if node is None:
             node = Node(len(self.nodes), work, self._scope, arguments, invocation)
@@ -214,6 +217,14 @@ class Wiring:
             self.nodes.append(node)
             self.by_invocation[invocation] = node
         return node
+
+    def _name(self, work: Step[Any, Any], bound: Bound) -> bytes:
+        """What a call is named by: the step's name, told apart from other steps of that name, and the call's own key."""
+        others = self._definitions.setdefault(work.name, [])
+        if work.definition not in others:
+            others.append(work.definition)
+        number, key = others.index(work.definition), bound.options.key
+        return f"{work.name}\0{number}\0{key}".encode() if number or key else work.name.encode()
 
     def _argument(self, work: Step[Any, Any], parameter: Parameter, value: Any) -> Argument:
         kind = type(value)
@@ -256,10 +267,10 @@ class Wiring:
         template = self._template(value, parameter.name, sources, paths)
         if not sources:
             value = validated(parameter, value)
-            return Argument(parameter.name, value, (), (), _encoded(work.name, parameter.name, value), None)
+            return Argument(parameter.name, value, (), (), _encoded(f"{work.name}({parameter.name}=...)", value), None)
         if template is sources[0]:
             return Argument(parameter.name, template, sources, paths, b"", None)
-        skeleton = _encoded(work.name, parameter.name, fill(template, lambda _: _PLACEHOLDER))
+        skeleton = _encoded(f"{work.name}({parameter.name}=...)", fill(template, lambda _: _PLACEHOLDER))
         return Argument(parameter.name, template, sources, paths, skeleton, None)
 
     def _template(self, value: Any, path: str, sources: list[Source], paths: list[str]) -> Any:
@@ -298,7 +309,7 @@ class Wiring:
                 f"each({type(each.source).__name__}) cannot be fanned out: each(...) takes a list, or a handle of a list"
             )
         template = self._template(list(each.source), parameter.name, sources, paths)
-        skeleton = _encoded("each", parameter.name, fill(template, lambda _: _PLACEHOLDER) if sources else template)
+        skeleton = _encoded(f"each(...) for {parameter.name}", fill(template, lambda _: _PLACEHOLDER) if sources else template)
         return Argument(parameter.name, template, sources, paths, skeleton, each)
 
 
@@ -338,6 +349,7 @@ def wire_step(bound: Bound) -> Graph:
 def _graph(wiring: Wiring, returned: Any) -> Graph:
     sources: list[Source] = []
     result = wiring._template(returned, "result", sources, [])
+    _encoded("the pipeline's result", fill(result, lambda _: _PLACEHOLDER))
     return Graph(wiring.nodes, result, wiring.by_invocation)
 
 
@@ -351,6 +363,18 @@ def fill(template: Any, load: Callable[[Source], Any]) -> Any:
     if kind is dict:
         return {key: fill(item, load) for key, item in template.items()}
     return template
+
+
+def sources_in(template: Any) -> Iterator[Source]:
+    """The places of a template that are filled, in order."""
+    kind = type(template)
+    if kind is Ref or kind is FileRef:
+        yield template
+    elif kind is list or kind is tuple:
+        for item in template:
+            yield from sources_in(item)
+    elif kind is dict:
+        yield from sources_in(list(template.values()))
 
 
 def call_of(node: Node) -> Call:
@@ -380,8 +404,8 @@ def file_use(argument: str, file: File) -> FileUse:
     return FileUse(argument, path_text(file.path), file.size, file.mtime_ns, file.digest)
 
 
-def _identity(scope: str, work: Step[Any, Any], arguments: Sequence[Argument]) -> InvocationId:
-    parts: list[bytes] = [scope.encode(), work.name.encode()]
+def _identity(scope: str, name: bytes, arguments: Sequence[Argument]) -> InvocationId:
+    parts: list[bytes] = [scope.encode(), name]
     for argument in arguments:
         parts += (argument.name.encode(), argument.encoded)
         parts += [source.identity for source in argument.sources]
@@ -399,12 +423,12 @@ def _check_groups(work: Step[Any, Any], arguments: Sequence[Argument]) -> None:
         )
 
 
-def _encoded(step: str, name: str, value: Any) -> bytes:
+def _encoded(place: str, value: Any) -> bytes:
     try:
         return encode(value)
     except Unencodable as error:
         raise GraphError(
-            f"{step}({name}=...) cannot be recorded: {error}. Pass plain values, files or handles; let a step make anything else"
+            f"{place} cannot be recorded: {error}. Pass plain values, files or handles; let a step make anything else"
         ) from error
 
 

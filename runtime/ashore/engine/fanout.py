@@ -6,11 +6,11 @@ from itertools import product
 from typing import Any, final
 
 from ashore.engine.columns import Columns
-from ashore.engine.values import Blobs, Item, arguments_of, element_key, items_of, load_item
+from ashore.engine.values import Blobs, Item, Stored, arguments_of, element_key, items_of, load_item
 from ashore.errors import GraphError
 from ashore.events import FileUse, Output
 from ashore.files import File
-from ashore.graph import Fan, Node, file_use
+from ashore.graph import Fan, Node, Ref, file_use
 from ashore.ids import NO_KEY, CacheKey, RunId, hash_id
 
 
@@ -94,7 +94,7 @@ def _side_by_side(sources: list[list[Item]], node: Node) -> list[tuple[Item, ...
 
 
 def _short(value: object) -> str:
-    if isinstance(value, Output) or (isinstance(value, tuple) and value and isinstance(value[0], Output)):
+    if isinstance(value, (Stored, Ref)):
         return ""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

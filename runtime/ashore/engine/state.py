@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from ashore.events import ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped
 from ashore.graph import Fan, Graph, Node
-from ashore.ids import CacheKey, InvocationId, RunId
+from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
 WAITING, READY, RUNNING, DONE, FAILED, SKIPPED = range(6)
 STATES = ("waiting", "ready", "running", "done", "failed", "skipped")
@@ -132,7 +132,7 @@ class Machine:
     def fold(self) -> list[tuple[str, str, CacheKey, tuple[Output, ...], RunId]]:
         """The state as plain values: equal for a live run and for the fold of its bytes."""
         return [
-            (node.invocation.hex(), STATES[node.state], node.key, node.outputs, node.reused_run)
+            (node.invocation.hex(), STATES[node.state], node.key if node.state == DONE else NO_KEY, node.outputs, node.reused_run)
             for node in self.nodes
             if node.state >= DONE
         ]

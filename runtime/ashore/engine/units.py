@@ -6,8 +6,7 @@ from typing import TypeAlias
 
 from ashore.engine.fanout import Element
 from ashore.engine.state import READY, RUNNING
-from ashore.engine.values import blobs_of
-from ashore.events import Output
+from ashore.engine.values import blobs_of, item_blobs
 from ashore.graph import Node
 
 Unit: TypeAlias = Node | Element
@@ -33,6 +32,5 @@ def blobs_needed(unit: Unit) -> list[bytes]:
         return blobs_of(unit.arguments)
     needed = blobs_of([argument for argument in unit.node.arguments if argument.each is None])
     for item in unit.fanout.items[unit.index]:
-        outputs = item.value if type(item.value) is tuple else (item.value,)
-        needed.extend([output.digest for output in outputs if type(output) is Output and output.data is None])
+        needed.extend(item_blobs(item))
     return needed

@@ -15,7 +15,7 @@ from ashore.codec import decode, encode
 from ashore.errors import StepError
 from ashore.events import Output, raw_digest, text_digest
 from ashore.files import File
-from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill
+from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill, sources_in
 from ashore.ids import CacheKey, hash_id
 from ashore.materialize import check_loads_back, dump_to, dump_value, load_value, may_share
 from ashore.works import Step
@@ -34,8 +34,34 @@ _RULES = b"keys/1"
 Blobs = Mapping[bytes, memoryview]
 """Blobs that were loaded for a consumer, by digest."""
 
+_CONSTANT = (int, str, float, bool, type(None), bytes)
+"""Types whose values nobody can change, and which hold nothing else."""
+
 _checked: set[tuple[Any, int, type]] = set()
 """Which (definition, output, type) have had their first value checked in this process."""
+
+
+class Stored(NamedTuple):
+    """What an invocation made, or one element of a fan-out: one of its outputs, or (place None) its whole value."""
+
+    work: Any
+    """The step (not typed as one: checkers would take it for a method of this class)."""
+    outputs: tuple[Output, ...]
+    place: int | None
+
+    @property
+    def taken(self) -> tuple[Output, ...]:
+        """The outputs that are meant."""
+        return self.outputs if self.place is None else (self.outputs[self.place],)
+
+    @property
+    def content(self) -> bytes:
+        """Its identity: of several outputs as one value not that of a list with the same parts."""
+        outputs, several = self.taken, self.work.outputs
+        if several is None or self.place is not None:
+            return outputs[0].identity
+        names = "" if isinstance(several, int) else f"{self.work.returns.__qualname__}({','.join(several)})"
+        return hash_id(b"outputs", names.encode(), *(output.identity for output in outputs))
 
 
 class Item(NamedTuple):
@@ -43,17 +69,23 @@ class Item(NamedTuple):
 
     identity: bytes
     value: Any
-    """An `Output`, a tuple of them, or the plain value itself."""
+    """A `Stored` value, a template with the places of `sources` in it, or the plain value itself."""
+    sources: Sequence[Source] = ()
     file: File | None = None
+    is_fresh: bool = False
+    """Whether each consumer needs a copy of its own, which the identity, its encoding, gives."""
 
 
 def blobs_of(arguments: Iterable[Argument]) -> list[bytes]:
     """Digests of the blobs that must be loaded before these arguments can be given."""
+    return [digest for argument in arguments for digest in _blobs_in(argument.sources)]
+
+
+def _blobs_in(sources: Iterable[Source]) -> list[bytes]:
     needed: list[bytes] = []
-    for argument in arguments:
-        for source in argument.sources:
-            if type(source) is Ref:
-                needed.extend([output.digest for output in outputs_at(source) if output.data is None])
+    for source in sources:
+        if type(source) is Ref:
+            needed.extend([output.digest for output in outputs_at(source) if output.data is None])
     return needed
 
 
@@ -129,10 +161,11 @@ def content_of(source: Source) -> bytes:
     if type(source) is FileRef:
         return source.content
     assert type(source) is Ref
-    outputs = list(outputs_at(source))
-    if len(outputs) == 1 and not source.node.fan:
-        return outputs[0].identity
-    return hash_id(*(output.identity for output in outputs))
+    node = source.node
+    if not node.fan:
+        return Stored(node.work, node.outputs, source.output).content
+    kept = node.elements.kept() if node.elements else ()
+    return hash_id(b"elements", *(Stored(node.work, outputs, source.output).content for outputs in kept))
 
 
 def key_of(node: Node) -> CacheKey:
@@ -159,7 +192,8 @@ def items_of(argument: Argument, blobs: Blobs) -> list[Item]:
         return [_item(part) for part in template]
     node = template.node
     if node.fan:
-        return [_item_of_outputs(outputs, template.output) for outputs in (node.elements.kept() if node.elements else ())]
+        kept = node.elements.kept() if node.elements else ()
+        return [_item_of(Stored(node.work, outputs, template.output)) for outputs in kept]
     value = load_source(template, blobs)
     if not isinstance(value, (list, tuple)):
         raise TypeError(f"each({node.work.name}(...)) needs a list; {node.work.name} returned {type(value).__name__}")
@@ -167,34 +201,41 @@ def items_of(argument: Argument, blobs: Blobs) -> list[Item]:
 
 
 def _item(part: Any) -> Item:
-    if type(part) is Ref:
-        outputs = list(outputs_at(part))
-        if len(outputs) == 1 and not part.node.fan:
-            return Item(outputs[0].identity, outputs[0])
-        return Item(content_of(part), tuple(outputs))
-    if type(part) is FileRef:
-        return Item(part.content, part.file, part.file)
-    if type(part) is File:
-        return Item(FileRef(part).content, part, part)
-    return Item(encode(part), part)
+    kind = type(part)
+    if kind in _CONSTANT:
+        return Item(encode(part), part)
+    if kind is Ref:
+        return Item(content_of(part), part, (part,))
+    if kind is FileRef:
+        return Item(part.content, part.file, file=part.file)
+    if kind is File:
+        return Item(FileRef(part).content, part, file=part)
+    sources = list(sources_in(part))
+    if not sources:
+        return Item(encode(part), part, is_fresh=True)
+    skeleton = encode(fill(part, lambda _: None))
+    return Item(hash_id(skeleton, *(content_of(source) for source in sources)), part, sources)
 
 
-def _item_of_outputs(outputs: tuple[Output, ...], place: int | None) -> Item:
-    if place is not None:
-        return Item(outputs[place].identity, outputs[place])
-    if len(outputs) == 1:
-        return Item(outputs[0].identity, outputs[0])
-    return Item(hash_id(*(output.identity for output in outputs)), outputs)
+def _item_of(stored: Stored) -> Item:
+    return Item(stored.content, stored)
+
+
+def item_blobs(item: Item) -> list[bytes]:
+    """Digests of the blobs that must be loaded before this element can be given."""
+    if type(item.value) is Stored:
+        return [output.digest for output in item.value.taken if output.data is None]
+    return _blobs_in(item.sources)
 
 
 def load_item(item: Item, blobs: Blobs) -> Any:
     """An element's value, fresh for its one consumer."""
     value = item.value
-    if type(value) is Output:
-        return load_output(value, blobs)
-    if type(value) is tuple and value and type(value[0]) is Output:
-        return tuple([load_output(output, blobs) for output in value])
-    return value
+    if type(value) is Stored:
+        return load_outputs(value.work, value.outputs, value.place, blobs)
+    if item.sources:
+        return fill(value, partial(load_source, blobs=blobs))
+    return decode(item.identity) if item.is_fresh else value
 
 
 class Large(NamedTuple):
