@@ -333,7 +333,7 @@ class _Writer:
             return
         run = self.one(runs)
         calls: list[Call] = []
-        for _ in range(self.draw(st.integers(1, 4))):
+        for _ in range(self.one((4, 2, 6, 1))):
             call = self.call([*self.story.runs[run].made.values(), *(Made(call) for call in calls)])
             if call.invocation not in self.story.runs[run].made and all(call.invocation != other.invocation for other in calls):
                 calls.append(call)
@@ -343,7 +343,7 @@ class _Writer:
     def call(self, earlier: list[Made]) -> Call:
         step, scope, fan = self.one(list(STEPS)), self.one(("", "train#1")), self.chance(4)
         inputs, files = [], []
-        for n in range(self.draw(st.integers(0, 2)) if earlier else 0):
+        for n in range(self.draw(st.sampled_from((1, 2, 0))) if earlier else 0):
             made = self.one(earlier)
             place = self.draw(st.integers(-1, made.outputs - 1)) if made.outputs > 1 and not made.call.fan else 0
             inputs.append(Input(f"x[{n}]", made.call.invocation, place, 0 if made.call.fan and self.chance(3) else -1))
@@ -354,12 +354,17 @@ class _Writer:
         name = InvocationId(hash_id(*[part.encode() for part in parts]))
         return Call(name, step, code_of(step), scope, tuple(inputs), tuple(files), params, fan)
 
-    def settle(self) -> None:
-        """Something happens to an invocation that may run."""
-        choices = [(run, made) for run in self.running() for made in self.story.runs[run].made.values() if not made.is_settled]
-        if not choices:
+    def progress(self) -> None:
+        """Things happen to the invocations of a run, in the order in which they were asked for."""
+        runs = self.running()
+        if not runs:
             return
-        run, made = self.one(choices)
+        run = self.one(runs)
+        for made in list(self.story.runs[run].made.values()):
+            if not made.is_settled and not self.chance(6):
+                self.settle(run, made)
+
+    def settle(self, run: RunId, made: Made) -> None:
         sources = [self.story.made((run, taken.producer)) for taken in made.inputs]
         lost = [source for source in sources if source.is_settled and not source.has_outputs]
         if lost:
@@ -369,15 +374,15 @@ class _Writer:
 
     def happen(self, run: RunId, made: Made) -> None:
         name = made.call.invocation
-        match self.draw(st.integers(0, 9)):
-            case 0 if made.state == "waiting":
+        match self.draw(st.integers(0, 15)):
+            case 15 if made.state == "waiting":
                 self.tell(StepStarted(run, name, self.now()))
-            case 1:
+            case 14:
                 failure = CANCELLED if self.chance(3) else FAILURE
                 self.tell(StepFailed(run, name, failure, self.now(), self.now(), self.now()))
-            case 2:
+            case 13:
                 self.tell(StepSkipped(run, name))
-            case 3 | 4 if made.call.fan:
+            case 10 | 11 | 12 if made.call.fan:
                 self.tell(self.elements(run, made))
             case _:
                 self.tell(self.ran(run, made))
@@ -447,17 +452,9 @@ def histories(draw: Any) -> Frames:
     for step in STEPS:
         writer.tell(StepDefined(code_of(step), step, "step", "f.py", 3, (("code", "x"),)))
     writer.begin()
-    acts = [
-        writer.begin,
-        writer.invoke,
-        writer.invoke,
-        *[writer.settle] * 8,
-        writer.end,
-        writer.adopt,
-        writer.ask_cancel,
-        writer.arrive,
-    ]
-    for _ in range(draw(st.integers(5, 60))):
-        writer.one(acts)()
+    progress = [writer.progress] * 4
+    acts = [writer.invoke, *progress, writer.invoke, writer.begin, writer.arrive, writer.end, writer.adopt, writer.ask_cancel]
+    for act in draw(st.lists(st.sampled_from(acts), min_size=14, max_size=40)):
+        act()
     writer.cut()
     return writer.frames
