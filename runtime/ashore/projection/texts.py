@@ -36,4 +36,5 @@ def told(failure: Failure | None) -> tuple[str | None, str | None, str | None]:
         return None, None, None
     name = failure.classes[0].partition(":")[2] if failure.classes else ""
     error = f"{name}: {failure.message}" if name and failure.message else name or failure.message
-    return error, failure.where or None, "\n".join([failure.traceback.strip("\n"), *failure.notes]).strip("\n") or None
+    notes = [note for note in failure.notes if note not in failure.traceback]  # Python prints them with the traceback
+    return error, failure.where or None, "\n".join([failure.traceback.strip("\n"), *notes]).strip("\n") or None

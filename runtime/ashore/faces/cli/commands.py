@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from ashore.faces.cli.settings import Settings
+from ashore.faces.cli.settings import INTERRUPTED, Settings
 
 _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _TAKING_VALUES: Final = ("--home", "--after")
@@ -92,8 +92,10 @@ def _do(name: str, **arguments: Any) -> int:
     body: Callable[..., int] = getattr(import_module(f"ashore.faces.cli.{module}"), function)
     try:
         return body(settings_of(click.get_current_context().ensure_object(dict)), **arguments)
-    except BrokenPipeError as error:  # click would make it an error of its own
+    except BrokenPipeError as error:  # of this and the next click would make errors of its own
         raise ReaderLeft from error
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 @click.group(cls=Commands, context_settings=_CONTEXT)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
 from ashore.catalogue import Catalogue, PastRun, of_stack
+from ashore.events import RunSpace
 from ashore.faces.cli.history import graph_of
 from ashore.faces.cli.naming import Short, found_run
 from ashore.faces.cli.progress import STATE_COLOURS
 from ashore.faces.cli.session import Session, commanded, opened
 from ashore.faces.cli.settings import DONE, FAILED, Settings
-from ashore.faces.cli.showing import run_json, show_run
+from ashore.faces.cli.showing import run_json, show_run, state_text
 from ashore.faces.cli.terminal import DIM, YELLOW, printable
 from ashore.faces.cli.texts import SHORT, duration, moment, plural, table
+from ashore.ids import RunId
 from ashore.stack import Stack
 from ashore_stores.keys import Position
+from ashore_stores.logs.base import EventLog
 
 _TROUBLE_SHOWN: Final = 60
 _ALIKE: Final = "select id from runs where substr(id, 1, ?) in (select value from json_each(?))"
@@ -57,21 +60,29 @@ async def catalogued(session: Session) -> AsyncIterator[tuple[Catalogue, Stack]]
 
 
 async def _runs(pipeline: str | None, state: str | None, limit: int, session: Session) -> int:
-    async with catalogued(session) as (catalogue, _):
+    async with catalogued(session) as (catalogue, stack):
         found: list[PastRun[Any]] = await catalogue.runs(pipeline, state=state, limit=limit)
+        driven = {run.id: await is_driven(stack.log, run) for run in found}
         if session.settings.json:
             for run in found:
-                session.terminal.record(run_json(run))
+                session.terminal.record(run_json(run) | {"driven": driven[run.id]})
         elif found:
-            _list(session, found, await _short(catalogue, [run.id for run in found]))
+            _list(session, found, driven, await _short(catalogue, [run.id for run in found]))
         else:
             session.terminal.say("no such run is on record" if pipeline or state else "no run is on record")
     return DONE
 
 
-def _list(session: Session, found: Sequence[PastRun[Any]], short: Short) -> None:
+async def is_driven(log: EventLog, run: PastRun[Any]) -> bool:
+    """Whether some living process drives it on."""
+    owner = log.register(RunSpace.OPEN_RUNS, run.id.encode())
+    return run.state == "running" and owner is not None and await log.is_alive(owner)
+
+
+def _list(session: Session, found: Sequence[PastRun[Any]], driven: Mapping[RunId, bool], short: Short) -> None:
     terminal = session.terminal
-    head, *lines = table(("RUN", "PIPELINE", "STATE", "STARTED", "TOOK", "STEPS"), [_cells(run, short) for run in found])
+    cells = [_cells(run, short, is_driven=driven[run.id]) for run in found]
+    head, *lines = table(("RUN", "PIPELINE", "STATE", "STARTED", "TOOK", "STEPS"), cells)
     terminal.painted_result(terminal.painted(head, DIM))
     for run, line in zip(found, lines, strict=True):
         trouble = f"  {printable(run.trouble)[:_TROUBLE_SHOWN]}" if run.trouble else ""
@@ -80,9 +91,16 @@ def _list(session: Session, found: Sequence[PastRun[Any]], short: Short) -> None
         )
 
 
-def _cells(run: PastRun[Any], short: Short) -> tuple[str, ...]:
+def _cells(run: PastRun[Any], short: Short, *, is_driven: bool) -> tuple[str, ...]:
     steps = ", ".join(f"{count} {state}" for state, count in _ordered(run.counts()))
-    return short[run.id], printable(run.pipeline), run.state, moment(run.started), duration(run.took), steps
+    return (
+        short[run.id],
+        printable(run.pipeline),
+        state_text(run, is_driven=is_driven),
+        moment(run.started),
+        duration(run.took),
+        steps,
+    )
 
 
 def _ordered(counts: dict[str, int]) -> list[tuple[str, int]]:
@@ -99,11 +117,12 @@ async def _show(name: str, session: Session) -> int:
     async with catalogued(session) as (catalogue, stack):
         run = await found_run(catalogue, name)
         graph = await graph_of(stack.log, run.id)
+        driven = await is_driven(stack.log, run)
         if session.settings.json:
-            session.terminal.record(run_json(run, graph))
+            session.terminal.record(run_json(run, graph) | {"driven": driven})
         else:
             others = {one.cached_from for one in run.invocations if one.cached_from}
-            show_run(session.terminal, run, graph, await _short(catalogue, [run.id, *others]))
+            show_run(session.terminal, run, graph, await _short(catalogue, [run.id, *others]), is_driven=driven)
     return DONE
 
 

@@ -16,7 +16,7 @@ from ashore.faces.cli.results import failure_record, result_record
 from ashore.faces.cli.session import Session, looped, opened, session_of
 from ashore.faces.cli.settings import DONE, FAILED, Settings
 from ashore.faces.cli.targeting import called, loaded
-from ashore.faces.cli.terminal import RED, YELLOW
+from ashore.faces.cli.terminal import YELLOW
 from ashore.faces.cli.texts import SHORT, value_text
 from ashore.handles import Handle
 from ashore.runs import Run
@@ -89,7 +89,7 @@ async def _give_result(session: Session, run: Run[Any], narrator: Narrator, arti
     if session.settings.json:
         session.terminal.record(await result_record(run, narrator.progress, artifacts))
     else:
-        session.terminal.result(value_text(await run))
+        session.terminal.result_block(value_text(await run))
 
 
 def _give_failures(session: Session, run: Run[Any], state: str, narrator: Narrator) -> None:
@@ -100,7 +100,6 @@ def _give_failures(session: Session, run: Run[Any], state: str, narrator: Narrat
     for name in ended.failed if ended is not None else ():
         failed = progress.failures.get(name)
         if failed is not None:
-            text = "\n".join([failed.failure.traceback.rstrip("\n"), *failed.failure.notes])
-            session.terminal.say(f"\n{progress.name(name)} failed:\n{text}")
+            session.terminal.say_block(f"\n{progress.name(name)} failed:\n{failed.failure.traceback.rstrip()}")
     if ended is not None and ended.failure is not None:
-        session.terminal.say(f"\n{ended.failure.traceback.rstrip()}", RED)
+        session.terminal.say_block(f"\n{ended.failure.traceback.rstrip()}")

@@ -45,7 +45,8 @@ def looped(session: Session, command: Callable[[Session], Awaitable[int]]) -> in
     try:
         return anyio.run(command, session, backend="asyncio", backend_options=options)
     except ExceptionGroup as group:
-        raise first_of(group) from group
+        error = first_of(group)
+    raise error  # here, where it keeps its own cause
 
 
 def commanded(settings: Settings, command: Callable[[Session], Awaitable[int]]) -> int:

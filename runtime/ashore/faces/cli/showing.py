@@ -19,10 +19,15 @@ _TRACEBACKS_SHOWN: Final = 3
 _LABEL_WIDTH: Final = 12
 
 
-def show_run(terminal: Terminal, run: PastRun[Any], graph: Graph, short: Short) -> None:
+def state_text(run: PastRun[Any], *, is_driven: bool) -> str:
+    """A run's state; one whose process is gone says so."""
+    return "running (no owner)" if run.state == "running" and not is_driven else run.state
+
+
+def show_run(terminal: Terminal, run: PastRun[Any], graph: Graph, short: Short, *, is_driven: bool) -> None:
     """Everything about one run."""
     took = f" in {duration(run.took)}" if run.took is not None else ""
-    state = terminal.painted(run.state, STATE_COLOURS.get(run.state, ""))
+    state = terminal.painted(state_text(run, is_driven=is_driven), STATE_COLOURS.get(run.state, ""))
     terminal.painted_result(f"{terminal.painted(f'run {short[run.id]}', BOLD)} of {printable(run.pipeline)}: {state}{took}")
     for label, text in _facts(run):
         terminal.painted_result(f"  {terminal.painted(label.ljust(_LABEL_WIDTH), DIM)} {printable(text)}")
@@ -101,7 +106,8 @@ class Shown:
         if twig.is_again:
             terminal.painted_result(f"{twig.before}{name} {terminal.painted('(above)', DIM)}")
             return
-        params = f"({printable(parameters(one.params))})" if one.params else ""
+        given = printable(parameters(one.params))
+        params = f"({given})" if given else ""
         state = terminal.painted(one.state, STATE_COLOURS.get(one.state, ""))
         terminal.painted_result(f"{twig.before}{name}{params}  {state}{printable(self._how(one))}")
         margin = " " * len(twig.before)
@@ -144,10 +150,10 @@ def _show_tracebacks(terminal: Terminal, run: PastRun[Any]) -> None:
     failed = [one for one in run.invocations if one.traceback]
     for one in failed[:_TRACEBACKS_SHOWN]:
         terminal.painted_result("")
-        terminal.result(f"{one.step}:\n{one.traceback}")
+        terminal.result_block(f"{one.step}:\n{one.traceback}")
     if not failed and run.traceback:
         terminal.painted_result("")
-        terminal.result(run.traceback)
+        terminal.result_block(run.traceback)
 
 
 def run_json(run: PastRun[Any], graph: Graph | None = None) -> dict[str, Any]:

@@ -33,18 +33,22 @@ def loaded(target: str) -> Work[Any, Any]:
 
 def called(work: Work[Any, Any], words: Sequence[str], disk: Disk, cwd: str) -> Handle[Any]:
     """The call of `work` with these words `name=value`. Raises `WrongArgument`."""
+    try:
+        call: Handle[Any] = work(**_arguments(work, words, disk, cwd))
+    except WrongArgument as error:  # its place is a line of ours, which is of no use to anybody
+        raise WrongArgument(error.what, where="", mend=error.mend) from error
+    call.claim()  # it will be started, or an error says why not
+    return call
+
+
+def _arguments(work: Work[Any, Any], words: Sequence[str], disk: Disk, cwd: str) -> dict[str, Any]:
     texts: dict[str, list[str]] = {}
     for word in words:
         name, sign, text = word.partition("=")
         if not sign or not name.isidentifier():
             raise WrongArgument(f"{word!r} is no argument", mend=f"Write name=value, such as {_example(work)}")
         texts.setdefault(name, []).append(text)
-    arguments = {name: _argument(work, name, given, disk, cwd) for name, given in texts.items()}
-    try:
-        call: Handle[Any] = work(**arguments)
-    except WrongArgument as error:  # its place is a line of ours, which is of no use to anybody
-        raise WrongArgument(error.what, mend=error.mend) from error
-    return call
+    return {name: _argument(work, name, given, disk, cwd) for name, given in texts.items()}
 
 
 def _argument(work: Work[Any, Any], name: str, texts: Sequence[str], disk: Disk, cwd: str) -> Any:

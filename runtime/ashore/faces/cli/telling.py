@@ -59,16 +59,14 @@ async def _log(run: str | None, follow: bool, after: int, session: Session) -> i
 
 async def _happenings(log: EventLog, run: RunId | None, after: int, *, follow: bool) -> AsyncGenerator[Happened, None]:
     """The events of the home, or of a run, above a position; with `follow` those to come, of a run up to its end."""
-    start = Position(0)
-    if run is not None:
-        for frame in await log.about(run.encode()):
-            for happened in _events_of(frame, run, after):
-                yield happened
-            start = Position(frame.last)
-        if not follow:
-            return
-    source = log.follow(start or Position(after)) if follow else log.read(Position(after))
-    async for frame in source:
+    past = [happened for frame in await log.about(run.encode()) for happened in _events_of(frame, run, 0)] if run else []
+    for happened in past:
+        if happened.position > after:
+            yield happened
+    if run is not None and (not follow or (past and isinstance(past[-1].event, RunEnded))):
+        return
+    start = Position(max(after, past[-1].position if past else 0))
+    async for frame in log.follow(start) if follow else log.read(start):
         for happened in _events_of(frame, run, after):
             yield happened
             if run is not None and isinstance(happened.event, RunEnded):

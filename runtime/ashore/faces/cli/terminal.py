@@ -33,9 +33,13 @@ class Terminal:
     # --- results ---
 
     def result(self, text: str, colour: str = "") -> None:
-        """Lines of a result, for people."""
+        """One line of a result, for people."""
+        self._out.write(f"{self.painted(printable(text), colour)}\n")
+
+    def result_block(self, text: str) -> None:
+        """A result of several lines."""
         for line in text.split("\n"):
-            self._out.write(f"{self.painted(printable(line), colour)}\n")
+            self.result(line)
 
     def painted_result(self, line: str) -> None:
         """One line that is made of `painted` and `printable` parts already."""
@@ -55,13 +59,17 @@ class Terminal:
     # --- talk ---
 
     def say(self, text: str, colour: str = "") -> None:
-        """Lines of talk."""
+        """One line of talk."""
         self._wipe()
-        for line in text.split("\n"):
-            shown = printable(line)
-            self._err.write(f"{colour}{shown}{PLAIN}\n" if colour and self._is_err_coloured else f"{shown}\n")
+        shown = printable(text)
+        self._err.write(f"{colour}{shown}{PLAIN}\n" if colour and self._is_err_coloured else f"{shown}\n")
         self._redraw()
         self._err.flush()
+
+    def say_block(self, text: str) -> None:
+        """Talk of several lines."""
+        for line in text.split("\n"):
+            self.say(line)
 
     def status(self, text: str) -> None:
         """The one line that is rewritten in place; "" takes it away. Nothing where there is no terminal."""

@@ -28,7 +28,7 @@ _OURS: Final = tuple(
     )
 )
 """Folders whose frames say nothing to users: ours, and those of what we are called by."""
-_FROZEN: Final = ("<frozen importlib", "<frozen runpy")
+_FROZEN: Final = ("<frozen importlib", "<frozen runpy", "uvloop/")
 
 
 class NoHome(HomeError):
@@ -45,10 +45,12 @@ def tell(error: Exception, settings: Settings) -> int:
     terminal = Terminal(settings)
     terminal.status("")
     if settings.traceback:
-        terminal.say("".join(traceback.format_exception(error)).rstrip("\n"))
-    elif isinstance(error, BrokenTarget) or not isinstance(error, AshoreError | stores.StoreError):
-        terminal.say(users_traceback(error.__cause__ or error).rstrip("\n"))
-    terminal.say(f"ashore: {message(error)}")
+        terminal.say_block("".join(traceback.format_exception(error)).rstrip("\n"))
+    elif isinstance(error, BrokenTarget):
+        terminal.say_block(users_traceback(error.__cause__ or error).rstrip("\n"))
+    elif not isinstance(error, AshoreError | stores.StoreError) and not _is_bug(error):
+        terminal.say_block(users_traceback(error).rstrip("\n"))
+    terminal.say_block(f"ashore: {message(error)}")
     return exit_code(error)
 
 
@@ -56,10 +58,17 @@ def message(error: BaseException) -> str:
     """The error as a sentence."""
     if isinstance(error, RunFailed):
         return error.what
+    text = str(error)
+    if not isinstance(error, AshoreError | stores.StoreError) or not text:
+        text = f"{type(error).__name__}: {error}" if text else type(error).__name__
+    return f"{text}. This is a bug of ashore: please report it, with what --traceback shows" if _is_bug(error) else text
+
+
+def _is_bug(error: BaseException) -> bool:
+    """Whether it is of our making: no line of the user's is involved."""
     if isinstance(error, AshoreError | stores.StoreError):
-        text = str(error) or type(error).__name__
-        return f"{text}. This is a bug of ashore: please report it" if isinstance(error, InternalError) else text
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return isinstance(error, InternalError)
+    return all(_is_ours(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def exit_code(error: BaseException) -> int:

@@ -104,8 +104,10 @@ def _not_there(stack: Stack, digest: bytes, position: Position) -> dict[str, Any
 
 def _blobs(event: Event) -> set[bytes]:
     """The artifacts that an event says are stored as blobs."""
-    if isinstance(event, StepRan):
-        return {output.digest for output in event.outputs if output.data is None and output.digest}
+    if isinstance(event, StepRan):  # a fan-out's are those of its elements
+        return (
+            set() if event.elements >= 0 else {output.digest for output in event.outputs if output.data is None and output.digest}
+        )
     if not isinstance(event, ElementsRan):
         return set()
     return {
