@@ -85,6 +85,11 @@ class Argument:
         self.fresh = not sources and not isinstance(template, _PLAIN)
         """Whether each consumer needs a copy of its own of this plain value."""
 
+    @property
+    def places(self) -> bytes:
+        """Where in a container the inputs stand: a text may look like a placeholder."""
+        return "\n".join(self.paths).encode() if self.encoded and self.sources else b""
+
 
 WAITING = 0
 UNSET: Any = object()
@@ -407,7 +412,7 @@ def file_use(argument: str, file: File) -> FileUse:
 def _identity(scope: str, name: bytes, arguments: Sequence[Argument]) -> InvocationId:
     parts: list[bytes] = [scope.encode(), name]
     for argument in arguments:
-        parts += (argument.name.encode(), argument.encoded)
+        parts += (argument.name.encode(), argument.encoded, argument.places)
         parts += [source.identity for source in argument.sources]
         if argument.each is not None:
             parts += (b"each", argument.each.on_error.encode(), argument.each.group.how.encode())

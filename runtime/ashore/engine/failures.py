@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import PurePath
 from types import TracebackType
 
-from ashore.codec import Unencodable, decode, encode
+from ashore.codec import decode, encode
 from ashore.errors import StepFailure
 from ashore.events import Failure
 from ashore.graph import Node
@@ -31,28 +33,50 @@ def _is_ours(tb: TracebackType) -> bool:
 
 def annotate(error: Exception, node: Node, run: RunId, element: str = "") -> Exception:
     """Trim the traceback to the user's code and say which step, run and inputs."""
-    error.__traceback__ = trimmed(error.__traceback__)
     inputs = ", ".join(_describe(argument.name, argument.template) for argument in node.arguments)
-    error.add_note(f"in step {node.work.name}({inputs}){element} of run {run}")
+    note = f"in step {node.work.name}({inputs}){element} of run {run}"
+    with suppress(Exception):  # a class may refuse attributes (a frozen dataclass does)
+        error.__traceback__ = trimmed(error.__traceback__)
+    with suppress(Exception):
+        error.add_note(note)
     return error
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The record of an exception."""
-    classes = tuple(f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__ if kind not in (object, BaseException))
-    text = "".join(traceback.format_exception(type(error), error, trimmed(error.__traceback__)))
-    try:
-        arguments = encode(error.args)
-    except Unencodable:
-        arguments = b""
+    """The record of an exception. Whatever the exception's own methods do when they are asked, there is a record."""
+    kinds = [kind for kind in type(error).__mro__ if kind not in (object, BaseException)]
     return Failure(
-        classes,
-        _printable(str(error))[:_MESSAGE_LIMIT],
-        _printable(text)[-_MESSAGE_LIMIT:],
-        tuple(_printable(note) for note in getattr(error, "__notes__", ())),
-        _where(error),
-        arguments,
+        tuple(_printable(f"{kind.__module__}:{kind.__qualname__}") for kind in kinds),
+        _asked(lambda: str(error), f"<{type(error).__name__} that cannot be printed>")[:_MESSAGE_LIMIT],
+        _asked(lambda: _traceback_of(error), "")[-_MESSAGE_LIMIT:],
+        tuple(_notes_of(error)),
+        _printable(_where(error)),
+        _arguments_of(error),
     )
+
+
+def _traceback_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, trimmed(error.__traceback__)))
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", ())
+    return [_asked(lambda note=note: str(note), "<a note>") for note in notes] if isinstance(notes, (list, tuple)) else []  # type: ignore[misc]
+
+
+def _arguments_of(error: BaseException) -> bytes:
+    try:
+        return encode(error.args)
+    except Exception:  # noqa: BLE001  # no stored form, cyclic, or with methods of their own that fail: the message stands for them
+        return b""
+
+
+def _asked(what: Callable[[], str], instead: str) -> str:
+    """A text that an object of the user's gives of itself."""
+    try:
+        return _printable(what())
+    except Exception:  # noqa: BLE001  # it is theirs, it may raise anything
+        return instead
 
 
 def exception_of(failure: Failure) -> Exception:
@@ -65,13 +89,14 @@ def exception_of(failure: Failure) -> Exception:
     if kind is not None and failure.arguments:
         try:
             error = kind(*decode(failure.arguments))
-        except Exception:  # noqa: BLE001  # a class with a constructor of its own: the record stands in for it
+        except BaseException:  # noqa: BLE001  # a class with a constructor of its own: the record stands in for it
             error = None
-    if error is None:
+    if not isinstance(error, Exception):
         name = failure.classes[0].partition(":")[2] if failure.classes else "Exception"
         error = StepFailure(f"{name}: {failure.message}")
     for note in failure.notes:
-        error.add_note(note)
+        with suppress(Exception):
+            error.add_note(note)
     return error
 
 
@@ -93,7 +118,5 @@ def _printable(text: str) -> str:
 
 
 def _describe(name: str, value: object) -> str:
-    text = repr(value)
-    if isinstance(value, PurePath):
-        text = str(value)
+    text = str(value) if isinstance(value, PurePath) else _asked(lambda: repr(value), f"<{type(value).__name__}>")
     return f"{name}={text if len(text) <= 80 else text[:77] + '...'}"

@@ -96,5 +96,8 @@ def _side_by_side(sources: list[list[Item]], node: Node) -> list[tuple[Item, ...
 def _short(value: object) -> str:
     if isinstance(value, (Stored, Ref)):
         return ""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # a value of the user's
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import Context
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -98,7 +99,8 @@ def _kept(work: Step[Any, Any], result: Any) -> tuple[Output | Large, ...]:
             )
         return tuple(dump_result(work, result))
     except Exception as error:
-        error.value = result  # type: ignore[attr-defined]  # documented: what the step computed
+        with suppress(Exception):  # a materializer's own class may refuse attributes
+            error.value = result  # type: ignore[attr-defined]  # documented: what the step computed
         raise
 
 

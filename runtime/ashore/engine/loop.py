@@ -13,12 +13,12 @@ from ashore.engine.fanout import FanOut
 from ashore.engine.invoke import Done, call_inline, run_blocking
 from ashore.engine.journal import Journal
 from ashore.engine.means import Means
-from ashore.engine.outcomes import Outcomes
-from ashore.engine.pump import Pumps, is_cancelled_from_outside
-from ashore.engine.state import Machine
+from ashore.engine.outcomes import FRESH, Outcomes
+from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
+from ashore.engine.state import RUNNING, Machine
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
-from ashore.errors import StepError
+from ashore.errors import AshoreError, InternalError, StepError
 from ashore.events import Output, RunEnded, RunSpace, StepSkipped
 from ashore.graph import Graph, Node
 from ashore.ids import NO_KEY, RunId
@@ -46,8 +46,8 @@ class Drive:
         self.state = "running"
         self.result = b""
         """Its encoded result, once it is done."""
-        self.trouble: StoreError | None = None
-        """Why this process can no longer drive the run: the log refused it."""
+        self.trouble: StoreError | AshoreError | None = None
+        """Why this process can no longer drive the run: the log refused it, or we broke it."""
         self._context = context
         self._now = means.ports.clock.now
         self._over = anyio.Event()
@@ -56,6 +56,9 @@ class Drive:
         self._in_threads: dict[int, Unit] = {}
         self._threads_free = anyio.Event()
         self._is_cancelled = False
+        self._is_left = False
+        """Whether nothing more is recorded here: whatever still runs is dropped when it ends."""
+        self._timer: TimerHandle | None = None
 
     # From outside.
 
@@ -63,20 +66,32 @@ class Drive:
         """Drive the run to its end. Returns when its last event is queued; raises nothing of the steps."""
         if any(node.is_reusable for node in self.graph.nodes):
             await self.means.reuse.warm()
-        self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context)
+        self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context, self._broken)
         try:
             self.machine.begin()
-            self._wake()
+            if not self._is_cancelled:
+                self._wake()
             if not self.machine.is_settled:
                 await self._over.wait()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._pumps.stop()
-                if self._is_cancelled:
-                    await self._leave_threads()
-                self._idle()  # what has an outcome keeps it, however the run is left
+                await self._stop(self._pumps)
         if self.trouble is None:
             self._end()
+
+    async def _stop(self, pumps: Pumps[Any]) -> None:
+        """Let go of all that runs. What has an outcome keeps it, however the run is left; what comes later is dropped."""
+        left = await pumps.stop(self.means.grace)
+        if left:
+            log.warning(
+                "steps abandoned: they go on after they were cancelled, their results are dropped", steps=left, run=self.run
+            )
+        await self._leave_threads()
+        self._is_left = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self.outcomes.write_columns(all_of_them=True)
+        self._hand_on()
 
     def recalled(self) -> None:
         """The machine was given a history: what was recorded is final, what is left runs."""
@@ -88,8 +103,8 @@ class Drive:
             self._is_cancelled = True
             self._over.set()
 
-    def give_up(self, trouble: StoreError) -> None:
-        """The log refuses what this run states: stop here, with nothing acknowledged."""
+    def give_up(self, trouble: StoreError | AshoreError) -> None:
+        """The log refuses what this run states (or we are broken): stop here, with nothing acknowledged."""
         self.trouble = self.trouble or trouble
         self.state = "lost"
         self._over.set()
@@ -153,8 +168,8 @@ class Drive:
                     self.outcomes.reused(unit, made)
                     return
             blobs = await load_blobs(self.means.artifacts, blobs_needed(unit))
-        except Exception as error:  # noqa: BLE001  # whatever stands in the way of a call is that call's failure
-            self.outcomes.broke(unit, error, self._now())
+        except BaseException as error:  # noqa: BLE001  # whatever stands in the way of a call is that call's failure
+            self._failed_or_ended(unit, error, self._now())
             return
         if node.work.is_async:
             await self._inline(unit, blobs)
@@ -163,19 +178,19 @@ class Drive:
 
     async def _inline(self, unit: Unit, blobs: Blobs) -> None:
         """One attempt of an `async def` step, on this task."""
-        started = self._now()
+        assert self._pumps is not None
+        turn, started = self._pumps.turn, self._now()
         try:
             outputs = await call_inline(unit, blobs, self.means)
             stored = await self._stored(unit, outputs)
-        except BaseException as error:  # a step can never hurt the engine: whatever it raises is a failed attempt
-            if self._is_ending(error):
-                raise
-            self._failed(unit, error, started)
+        except BaseException as error:  # noqa: BLE001  # a step can never hurt the engine: whatever it raises is a failed attempt
+            self._failed_or_ended(unit, error, started)
         else:
             ended = self._now()
-            if ended - started >= _BLOCKED:
+            if ended - started >= _BLOCKED and turn == self._pumps.turn:
                 self._warn_if_blocked(unit, ended - started)
-            self.outcomes.ran(unit, stored, started, ended)
+            if not self._is_left:
+                self.outcomes.ran(unit, stored, started, ended)
 
     async def _fan_out(self, node: Node) -> None:
         """Open a fan-out: its elements are known now, and those without an outcome become ready."""
@@ -184,8 +199,8 @@ class Drive:
             blobs = await load_blobs(self.means.artifacts, blobs_needed(node)) if self._has_blobs else _NO_BLOBS
             shared = key_of(node) if node.is_reusable else NO_KEY
             fanout = FanOut(node, self.run, blobs, shared, started)
-        except Exception as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
-            self.outcomes.broke(node, error, started)
+        except BaseException as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
+            self._failed_or_ended(node, error, started)
             return
         self.machine.ready.extend(self.outcomes.opened(fanout))  # type: ignore[arg-type]  # the pump takes both
         self._wake()
@@ -193,18 +208,27 @@ class Drive:
     # Threads.
 
     def _to_thread(self, unit: Unit, blobs: Blobs) -> None:
-        def started() -> None:
+        def started() -> bool:
+            if self._is_over_for(unit):
+                return False
             self._in_threads[id(unit)] = unit
             self.outcomes.started(unit)
+            return True
 
         work = partial(run_blocking, unit, blobs, self.means, self._context.copy())
         self.means.threads.submit(started, work, partial(self._from_thread, unit))
 
     def _from_thread(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
+        try:
+            self._take(unit, done, error)
+        except BaseException as broken:  # noqa: BLE001  # our bug: the run must not wait for ever
+            self._broken(broken)
+
+    def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
         self._in_threads.pop(id(unit), None)
         if not self._in_threads:
             self._threads_free.set()
-        if self.state != "running" or self._is_cancelled:
+        if self.state != "running" or self._is_cancelled or self._is_left:
             return
         if done is None:
             self._failed(unit, error or StepError("the worker thread gave no result"), self._now())
@@ -219,10 +243,11 @@ class Drive:
     async def _store_then(self, unit: Unit, done: Done) -> None:
         try:
             outputs = await self._stored(unit, done.outputs)
-        except Exception as error:  # noqa: BLE001  # what cannot be stored is a failed attempt
-            self._failed(unit, error, done.started, done.ended)
+        except BaseException as error:  # noqa: BLE001  # what cannot be stored is a failed attempt
+            self._failed_or_ended(unit, error, done.started, done.ended)
         else:
-            self.outcomes.ran(unit, outputs, done.started, done.ended)
+            if not self._is_left:
+                self.outcomes.ran(unit, outputs, done.started, done.ended)
         self._idle()
 
     async def _stored(self, unit: Unit, outputs: tuple[Output | Large, ...]) -> tuple[Output, ...]:
@@ -240,7 +265,7 @@ class Drive:
         return tuple(stored)
 
     async def _leave_threads(self) -> None:
-        """Wait for cancelled `def` steps through the grace time, then name those that go on."""
+        """Wait for `def` steps that run through the grace time, then name those that go on."""
         if self._in_threads:
             self._threads_free = anyio.Event()
             with anyio.move_on_after(self.means.grace):
@@ -261,9 +286,23 @@ class Drive:
         assert self._pumps is not None
         self._pumps.spawn(work)
 
+    def _is_over_for(self, unit: Unit) -> bool:
+        """Whether a unit that waited for a thread is not to run any more: the run ends, or its fan-out failed."""
+        return self._pumps is None or self._pumps.stopping or node_of(unit).state != RUNNING
+
     def _idle(self) -> None:
         """Nothing is ready: hand on what has gathered, so that others see it and the disk gets it."""
-        self.outcomes.write_columns()
+        if self._is_left:
+            return
+        if not self.outcomes.write_columns() and self._timer is None and self._pumps is not None:
+            self._timer = self._pumps.later(FRESH, self._in_time)
+        self._hand_on()
+
+    def _in_time(self) -> None:
+        self._timer = None
+        self._idle()
+
+    def _hand_on(self) -> None:
         before = self.journal.last
         if before is not None and isinstance(before.error, StoreError):
             self.give_up(before.error)
@@ -276,10 +315,22 @@ class Drive:
         if isinstance(error, KeyboardInterrupt):
             self.cancel()
 
-    def _is_ending(self, error: BaseException) -> bool:
-        """Whether the run itself is being ended; a stray or foreign cancellation is only this step's."""
+    def _failed_or_ended(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
+        """An attempt failed; a stray or foreign cancellation is only its own failure.
+
+        But if the run itself is being ended, whatever the attempt makes of that is no outcome. Raises the cancellation then.
+        """
         assert self._pumps is not None
-        return isinstance(error, anyio.get_cancelled_exc_class()) and self._pumps.stopping and is_cancelled_from_outside()
+        if not self._is_left and not (self._pumps.stopping and is_cancelled_from_outside()):
+            self._failed(unit, error, started, ended)
+        elif isinstance(error, anyio.get_cancelled_exc_class()):
+            raise error
+
+    def _broken(self, error: BaseException) -> None:
+        """A task of ours ended by an exception. The run stops here, instead of waiting for it for ever."""
+        trouble = InternalError(f"run {self.run} was broken by {type(error).__name__}", mend="Please report it, with its traceback")
+        trouble.__cause__ = error
+        self.give_up(trouble)
 
     def _end(self) -> None:
         self.outcomes.write_columns(all_of_them=True)

@@ -21,7 +21,7 @@ from ashore.graph import Node, Ref
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
 _NO_RUN = RunId("")
-_FRESH = 0.2
+FRESH = 0.2
 """Seconds after which outcomes of a fan-out are written when nothing else is to be done."""
 
 
@@ -42,7 +42,7 @@ class Outcomes:
         self._begun = self._now()
         self._ended: dict[int, float] = {}
         self._fanouts: dict[int, FanOut] = {}
-        self._written = 0.0
+        self._written = means.ports.clock.monotonic()
 
     def started(self, unit: Unit) -> None:
         """A unit went to a thread."""
@@ -102,13 +102,17 @@ class Outcomes:
             if outputs is None and index not in fan.failed
         ]
 
-    def write_columns(self, *, all_of_them: bool = False) -> None:
-        """Hand the gathered outcomes of open fan-outs to the journal, if it is time."""
-        now = self._now()
-        if all_of_them or now - self._written > _FRESH:
-            for fanout in self._fanouts.values():
-                self._write(fanout)
-            self._written = now
+    def write_columns(self, *, all_of_them: bool = False) -> bool:
+        """Hand the gathered outcomes of open fan-outs to the journal, if it is time. False if some are left for later."""
+        if not any([len(fanout.columns) for fanout in self._fanouts.values()]):
+            return True
+        now = self._means.ports.clock.monotonic()
+        if not all_of_them and now - self._written < FRESH:
+            return False
+        for fanout in self._fanouts.values():
+            self._write(fanout)
+        self._written = now
+        return True
 
     def _settle_element(self, element: Element, outputs: tuple[Output, ...], reused: RunId) -> None:
         fanout = element.fanout
@@ -116,7 +120,9 @@ class Outcomes:
         fan.outputs[element.index] = outputs
         fan.unsettled -= 1
         fanout.columns.add(element.index, element.key, outputs, reused)
-        if not fan.unsettled:
+        if fanout.node.state >= DONE:  # another element failed it meanwhile; this one is made all the same
+            self._write(fanout)
+        elif not fan.unsettled:
             self._close_fan(fanout)
         elif len(fanout.columns) >= FRAME:
             self._write(fanout)
@@ -193,7 +199,10 @@ def _as_exception(error: BaseException) -> Exception:
     """Whatever was raised, as something that may be raised to a waiter."""
     if isinstance(error, Exception):
         return error
-    said = f"{type(error).__name__}({error})"
+    try:
+        said = f"{type(error).__name__}({error})"
+    except Exception:  # noqa: BLE001  # an exception of the user's
+        said = type(error).__name__
     failure = StepError(f"the step raised {said}", mend="A step ends by returning, or by raising an Exception")
     failure.__cause__ = error
     failure.__traceback__ = error.__traceback__

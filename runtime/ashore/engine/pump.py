@@ -15,17 +15,20 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
+TimerHandle = asyncio.TimerHandle
 Unit = TypeVar("Unit")
 
 _SLICE = 64
 """Steps after which a pump lets the loop have a turn, so that a long run does not hold it."""
+_REDELIVERIES = 5
+"""How often a task that goes on after it was cancelled is cancelled again, over the grace time."""
 
 
 class Pumps(Generic[Unit]):
     """The tasks of one run.
 
     `begin(unit)` is synchronous: it settles the unit itself (None), or gives the coroutine to await and the function it will
-    call, by which steps that suspend are known.
+    call, by which steps that suspend are known. `broken(error)` is told of a task that ended by an exception: our bug.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class Pumps(Generic[Unit]):
         begin: Callable[[Unit], tuple[Any, Coroutine[Any, Any, None]] | None],
         idle: Callable[[], None],
         context: Context,
+        broken: Callable[[BaseException], None],
     ) -> None:
         self._ready = ready
         self._begin = begin
         self._idle = idle
         self._context = context
+        self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspending: set[Any] = set()
@@ -54,6 +59,11 @@ class Pumps(Generic[Unit]):
     def tasks(self) -> int:
         return len(self._tasks)
 
+    @property
+    def turn(self) -> int:
+        """How often the loop had a turn while a pump ran."""
+        return self._turn
+
     def is_suspending(self, function: Any) -> bool:
         """Whether this function is known to suspend."""
         return function in self._suspending
@@ -67,17 +77,35 @@ class Pumps(Generic[Unit]):
         """A task of this run for `work`, with the run's context."""
         task = self._loop.create_task(work, context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
 
-    async def stop(self) -> None:
-        """Cancel what runs and wait until it has ended."""
+    def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Have `callback` called after a while, unless the timer is cancelled."""
+        return self._loop.call_later(seconds, callback)
+
+    async def stop(self, grace: float) -> int:
+        """Cancel what runs and wait until it has ended; a task that goes on is cancelled again a few times, then left alone.
+
+        Returns how many tasks were left.
+        """
         self.stopping = True
-        own = asyncio.current_task()
-        while left := [task for task in self._tasks if task is not own]:
-            for task in left:
+        for _ in range(_REDELIVERIES):
+            if not self._tasks:
+                break
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(left)
+            await asyncio.wait(self._tasks, timeout=grace / _REDELIVERIES)
+        return len(self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._broken(error)
+        elif task is self._active:  # it was cancelled before it came to run, or while it gave the loop a turn
+            self._active = None
+            self.wake()
 
     def _arm(self) -> None:
         if not self._is_armed:
@@ -134,7 +162,15 @@ class Pumps(Generic[Unit]):
         return True
 
     def _must_retire(self, suspended: bool, me: asyncio.Task[None], base: Context) -> bool:
-        return suspended or self.stopping or me.cancelling() > 0 or copy_context() != base
+        return suspended or self.stopping or me.cancelling() > 0 or _is_changed(base)
+
+
+def _is_changed(base: Context) -> bool:
+    """Whether the current context is another one. It compares the user's values, which may do anything when compared."""
+    try:
+        return copy_context() != base
+    except BaseException:  # noqa: BLE001
+        return True
 
 
 def is_cancelled_from_outside() -> bool:

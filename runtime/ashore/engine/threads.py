@@ -16,24 +16,28 @@ class Threads:
         self._workers = workers
         self._limit = limit
         self._busy = 0
-        self._waiting: deque[tuple[Callable[[], None], Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
+        self._waiting: deque[tuple[Callable[[], bool], Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
 
     @property
     def busy(self) -> int:
         return self._busy
 
     def submit(
-        self, started: Callable[[], None], work: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+        self, started: Callable[[], bool], work: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
     ) -> None:
-        """Run `work` on a thread as soon as one is free; `started()` then, `done(result, error)` after it, both on this loop."""
+        """Run `work` on a thread as soon as one is free: `started()` then, which may still say no, `done(result, error)` after it.
+
+        Both are called on this loop.
+        """
         self._waiting.append((started, work, done))
         self._fill()
 
     def _fill(self) -> None:
         while self._waiting and self._busy < self._limit:
             started, work, done = self._waiting.popleft()
+            if not started():
+                continue
             self._busy += 1
-            started()
             self._workers.submit(work, self._finisher(done))
 
     def _finisher(self, done: Callable[[Any, BaseException | None], None]) -> Callable[[Any, BaseException | None], None]:

@@ -176,6 +176,7 @@ def key_of(node: Node) -> CacheKey:
             continue
         parts.append(argument.name.encode())
         parts.append(argument.encoded)
+        parts.append(argument.places)
         parts.extend(content_of(source) for source in argument.sources)
     return CacheKey(hash_id(*parts))
 
