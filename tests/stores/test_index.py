@@ -14,15 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ashore_stores.errors import Corrupt, Unavailable
+from ashore_stores.errors import Corrupt, ReadOnly, Unavailable
 from ashore_stores.index import connections
 from ashore_stores.index.base import MetadataIndex
 from ashore_stores.index.changes import OWNER, TABLES, Change, Put
 from ashore_stores.index.memory import MemoryIndex
+from ashore_stores.index.opening import open_index
 from ashore_stores.index.sql import queries, schema
 from ashore_stores.index.sqlite import SqliteIndex
 from ashore_stores.keys import Cursor
+from ashore_stores.ports import DiskFile
 from ashore_stores.system import system_ports
+from ashore_stores.system.disk import SystemDisk
 from ashore_stores.testing.index import IndexContract, changes, dump, moved, owner
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +127,9 @@ async def test_a_reader_of_another_process_sees_what_was_applied_and_moves_over_
     script = """
 import sys, anyio
 from ashore_stores.index.sqlite import SqliteIndex
+from ashore_stores.ports import DiskFile
 from ashore_stores.system import system_ports
+from ashore_stores.system.disk import SystemDisk
 async def main():
     ports = system_ports()
     index = SqliteIndex(ports.disk, ports.random, sys.argv[1], 1)
@@ -261,3 +266,24 @@ async def test_a_cancelled_query_is_broken_off_and_the_next_one_is_answered(tmp_
             await index.query(endless)
         assert scope.cancelled_caught
         assert (await index.query("select id from owner")).rows == [(b"a",)]
+
+
+class ReadOnlyDisk(SystemDisk):
+    """A disk on which nothing can be changed."""
+
+    def make_folder(self, path: str) -> None:
+        raise ReadOnly(f"cannot make {path!r}: read-only file system")
+
+    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> DiskFile:
+        if write or create:
+            raise ReadOnly(f"cannot open {path!r}: read-only file system")
+        return super().open(path)
+
+
+async def test_where_nothing_can_be_written_the_index_is_in_memory(tmp_path: Path) -> None:
+    ports = system_ports()
+    assert isinstance(open_index(ReadOnlyDisk(), ports.random, str(tmp_path / "index"), 1), MemoryIndex)
+    index = open_index(ports.disk, ports.random, str(tmp_path / "index"), 1)
+    assert isinstance(index, SqliteIndex)
+    assert list((tmp_path / "index").iterdir()) == []
+    await index.aclose()
