@@ -8,7 +8,6 @@ from typing import Any
 
 import anyio
 
-from ashore.errors import RunCancelled
 from ashore.events import RunEnded
 from ashore.faces.cli.interruption import Interruption
 from ashore.faces.cli.progress import Narrator
@@ -49,13 +48,16 @@ async def _run(session: Session, runtime: Runtime, call: Handle[Any], key: str |
     run = await runtime.start(call, key=key)
     narrator = Narrator(session.terminal, run.id, run.pipeline)
     narrator.begin()
+    state: str | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(_heed, session, runtime, run, interruption)
+        group.start_soon(_heed, session, runtime, run, interruption, group.cancel_scope)
         group.start_soon(_tick, clock, begun, narrator)
         async with anyio.create_task_group() as telling:
             telling.start_soon(_tell, run, narrator)
             state = await run.wait()
         group.cancel_scope.cancel()
+    if state is None:
+        return interruption.code
     narrator.end(state, clock.monotonic() - begun)
     if state == "done":
         await _give_result(session, run, narrator, runtime.stack.artifacts)
@@ -75,14 +77,16 @@ async def _tick(clock: Clock, begun: float, narrator: Narrator) -> None:
         await clock.sleep(_TICK)
 
 
-async def _heed(session: Session, runtime: Runtime, run: Run[Any], interruption: Interruption) -> None:
-    """Cancel the run when asked to; one that another process drives is only left alone."""
+async def _heed(session: Session, runtime: Runtime, run: Run[Any], interruption: Interruption, waiting: anyio.CancelScope) -> None:
+    """Cancel the run when asked to; one that another process drives is only waited for no longer."""
     await interruption.asked.wait()
     short = run.id[:SHORT]
-    if run not in runtime.running():
-        raise RunCancelled(f"not waiting for run {short} any longer: the process that drives it goes on", run=run)
-    session.terminal.say(f"cancelling run {short}; Ctrl-C again ends at once", YELLOW)
-    await run.cancel()
+    if run in runtime.running():
+        session.terminal.say(f"cancelling run {short}; Ctrl-C again ends at once", YELLOW)
+        await run.cancel()
+    else:
+        session.terminal.say(f"not waiting for run {short} any longer: the process that drives it goes on", YELLOW)
+        waiting.cancel()
 
 
 async def _give_result(session: Session, run: Run[Any], narrator: Narrator, artifacts: ArtifactStore) -> None:

@@ -67,7 +67,7 @@ async def _happenings(log: EventLog, run: RunId | None, after: int, *, follow: b
         return
     start = Position(max(after, past[-1].position if past else 0))
     async for frame in log.follow(start) if follow else log.read(start):
-        for happened in _events_of(frame, run, after):
+        for happened in _events_of(frame, run, start):
             yield happened
             if run is not None and isinstance(happened.event, RunEnded):
                 return
