@@ -189,6 +189,9 @@ def index() -> None:
     """The index: derived from the log, and never needed by it."""
 
 
+index.params += _shared()
+
+
 @index.command(cls=Command)
 def rebuild() -> int:
     """Make the index anew from the log."""
