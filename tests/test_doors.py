@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -43,3 +45,17 @@ def test_the_door_offers_what_the_list_says(package: str) -> None:
 def test_a_star_import_gives_the_same_names(package: str) -> None:
     declared = getattr(importlib.import_module(package), "__all__", None)
     assert declared is None or set(declared) == public(package)
+
+
+def test_checkers_see_what_the_lazy_door_gives() -> None:
+    source = Path(str(importlib.import_module("ashore").__file__)).read_text()
+    seen = {
+        (node.module, alias.name)
+        for branch in ast.parse(source).body
+        if isinstance(branch, ast.If)
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    given = {(place, name) for place, names in importlib.import_module("ashore")._PLACES.items() for name in names.split()}
+    assert seen == given

@@ -1,48 +1,93 @@
-"""ashore: an event-driven asynchronous runtime for machine-learning pipelines. Typed steps, no server, everything on record."""
+"""ashore: an event-driven asynchronous runtime for machine-learning pipelines. Typed steps, no server, everything on record.
 
-from ashore.each import Each as Each
-from ashore.each import each as each
-from ashore.each import fixed as fixed
-from ashore.entry import run as run
-from ashore.entry import start as start
-from ashore.errors import AshoreError as AshoreError
-from ashore.errors import FileChanged as FileChanged
-from ashore.errors import GraphError as GraphError
-from ashore.errors import HomeError as HomeError
-from ashore.errors import InsideLoop as InsideLoop
-from ashore.errors import KeyConflict as KeyConflict
-from ashore.errors import NestedCall as NestedCall
-from ashore.errors import NotAValue as NotAValue
-from ashore.errors import NotInThisVersion as NotInThisVersion
-from ashore.errors import NotStarted as NotStarted
-from ashore.errors import RunCancelled as RunCancelled
-from ashore.errors import RunFailed as RunFailed
-from ashore.errors import StepError as StepError
-from ashore.errors import StepFailure as StepFailure
-from ashore.errors import TargetError as TargetError
-from ashore.errors import WrongArgument as WrongArgument
-from ashore.files import File as File
-from ashore.handles import Handle as Handle
-from ashore.handles import Handles as Handles
-from ashore.materialize import MaterializeError as MaterializeError
-from ashore.materialize import register as register
-from ashore.opening import open as open
-from ashore.options import new as new
-from ashore.outputs import Outputs as Outputs
-from ashore.runs import Run as Run
-from ashore.runtime import Runtime as Runtime
-from ashore.steps import Role as Role
-from ashore.steps import datasource as datasource
-from ashore.steps import deployer as deployer
-from ashore.steps import drift_detector as drift_detector
-from ashore.steps import evaluator as evaluator
-from ashore.steps import pipeline as pipeline
-from ashore.steps import preprocessor as preprocessor
-from ashore.steps import splitter as splitter
-from ashore.steps import step as step
-from ashore.steps import trainer as trainer
-from ashore.steps import tuner as tuner
-from ashore.streams import Items as Items
-from ashore.streams import Stream as Stream
-from ashore.works import Pipeline as Pipeline
-from ashore.works import Step as Step
+The one door. A name is imported when it is first asked for, so that `ashore --help` and a program that only defines steps do not
+pay for the runtime, the stores and the event loop.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ashore.elements import Each as Each
+    from ashore.elements import each as each
+    from ashore.elements import fixed as fixed
+    from ashore.entry import run as run
+    from ashore.entry import start as start
+    from ashore.errors import AshoreError as AshoreError
+    from ashore.errors import FileChanged as FileChanged
+    from ashore.errors import GraphError as GraphError
+    from ashore.errors import HomeError as HomeError
+    from ashore.errors import InsideLoop as InsideLoop
+    from ashore.errors import KeyConflict as KeyConflict
+    from ashore.errors import NestedCall as NestedCall
+    from ashore.errors import NotAValue as NotAValue
+    from ashore.errors import NotInThisVersion as NotInThisVersion
+    from ashore.errors import NotStarted as NotStarted
+    from ashore.errors import RunCancelled as RunCancelled
+    from ashore.errors import RunFailed as RunFailed
+    from ashore.errors import StepError as StepError
+    from ashore.errors import StepFailure as StepFailure
+    from ashore.errors import TargetError as TargetError
+    from ashore.errors import WrongArgument as WrongArgument
+    from ashore.files import File as File
+    from ashore.handles import Handle as Handle
+    from ashore.handles import Handles as Handles
+    from ashore.materialize import MaterializeError as MaterializeError
+    from ashore.materialize import register as register
+    from ashore.opening import open as open
+    from ashore.options import new as new
+    from ashore.outputs import Outputs as Outputs
+    from ashore.runs import Run as Run
+    from ashore.runtime import Runtime as Runtime
+    from ashore.steps import Role as Role
+    from ashore.steps import datasource as datasource
+    from ashore.steps import deployer as deployer
+    from ashore.steps import drift_detector as drift_detector
+    from ashore.steps import evaluator as evaluator
+    from ashore.steps import pipeline as pipeline
+    from ashore.steps import preprocessor as preprocessor
+    from ashore.steps import splitter as splitter
+    from ashore.steps import step as step
+    from ashore.steps import trainer as trainer
+    from ashore.steps import tuner as tuner
+    from ashore.streams import Items as Items
+    from ashore.streams import Stream as Stream
+    from ashore.works import Pipeline as Pipeline
+    from ashore.works import Step as Step
+
+_PLACES = {
+    "ashore.elements": "Each each fixed",
+    "ashore.entry": "run start",
+    "ashore.errors": """
+        AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
+        NotInThisVersion NotStarted RunCancelled RunFailed StepError StepFailure TargetError WrongArgument
+    """,
+    "ashore.files": "File",
+    "ashore.handles": "Handle Handles",
+    "ashore.materialize": "MaterializeError register",
+    "ashore.opening": "open",
+    "ashore.options": "new",
+    "ashore.outputs": "Outputs",
+    "ashore.runs": "Run",
+    "ashore.runtime": "Runtime",
+    "ashore.steps": "Role datasource deployer drift_detector evaluator pipeline preprocessor splitter step trainer tuner",
+    "ashore.streams": "Items Stream",
+    "ashore.works": "Pipeline Step",
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}
+
+__all__ = sorted(_PLACE_OF)  # checkers read the names above
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACE_OF.get(name)
+    if place is None:
+        raise AttributeError(f"module 'ashore' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(place), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -52,11 +52,13 @@ current_scope: ContextVar[Scope | None] = ContextVar("ashore_scope", default=Non
 class Call(Handle[Any]):
     """A call outside every pipeline: inert until it is awaited or started, and missed if it never is."""
 
-    __slots__ = ("claimed", "file", "line")
+    __slots__ = ("claimed", "file", "line", "once")
 
     def __init__(self, bound: Bound, frame: FrameType) -> None:
         super().__init__(bound)
         self.claimed = False
+        self.once: Any = None
+        """The run that it has once it is awaited or started; the runtime's."""
         self.file = frame.f_code.co_filename
         self.line = frame.f_lineno
         bound.where = f"{self.file}:{self.line}"

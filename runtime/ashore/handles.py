@@ -8,6 +8,7 @@ all of them; `Handle2` to `Handle4` and `HandleOf` are what type checkers see of
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -36,12 +37,17 @@ class _ByHand:
 _BY_HAND = _ByHand()
 
 
-async def _no_awaiter(handle: Handle[Any]) -> Any:
-    raise InternalError(f"{handle!r} cannot be awaited: the runtime has not told handles how (`import ashore` does)")
+def _unknown(handle: Handle[Any]) -> Coroutine[Any, Any, Any]:
+    """Until the runtime has told how: it is imported when the first handle is awaited."""
+    import_module("ashore.entry")
+    if _awaiter is _unknown:
+        raise InternalError(f"{handle!r} cannot be awaited: the runtime has not told handles how")
+    return _awaiter(handle)
 
 
-_awaiter: Callable[[Handle[Any]], Coroutine[Any, Any, Any]] = _no_awaiter
-_current_task: Callable[[], object | None] = lambda: None
+def _no_task() -> object | None:
+    import_module("ashore.entry")
+    return None if _current_task is _no_task else _current_task()
 
 
 def _waiter(handle: Handle[Any]) -> Coroutine[Any, Any, Any]:
@@ -55,6 +61,10 @@ async def _part_of(whole: Handle[Any], output: int | None) -> Any:
     outputs = whole.bound.work.outputs
     value = await whole
     return getattr(value, outputs[output or 0]) if isinstance(outputs, tuple) else value[output]
+
+
+_awaiter: Callable[[Handle[Any]], Coroutine[Any, Any, Any]] = _unknown
+_current_task: Callable[[], object | None] = _no_task
 
 
 def set_awaiter(awaiter: Callable[[Handle[Any]], Coroutine[Any, Any, Any]], current_task: Callable[[], object | None]) -> None:

@@ -15,7 +15,7 @@ from ashore.annotations import conforms as conforms
 from ashore.annotations import element_of as element_of
 from ashore.annotations import name_of
 from ashore.calls import shown
-from ashore.each import Each
+from ashore.elements import Each
 from ashore.errors import WrongArgument
 from ashore.files import File
 from ashore.handles import Handle

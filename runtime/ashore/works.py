@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, S
 
 from ashore.calls import Bound, Call, current_scope
 from ashore.definitions import Definition
-from ashore.each import Each
+from ashore.elements import Each
 from ashore.errors import NotInThisVersion, user_line
 from ashore.handles import Handle, Handles
 from ashore.options import Options, OptionsOf

@@ -138,11 +138,11 @@ def test_what_counts_is_named(before: str, after: str, part: str) -> None:
 
 
 def test_the_names_of_keyword_arguments_count() -> None:
-    def before(x: int) -> str:
-        return str(dict(base=x))
+    def before(x: int) -> list[int]:
+        return sorted([x], reverse=True)
 
-    def after(x: int) -> str:
-        return str(dict(other=x))
+    def after(x: int) -> list[int]:
+        return sorted([x], key=None)
 
     assert fingerprint_of(before, name="f").code != fingerprint_of(after, name="f").code
 

@@ -18,7 +18,7 @@ import pytest
 
 from ashore import handles
 from ashore.calls import current_scope
-from ashore.each import each, fixed
+from ashore.elements import each, fixed
 from ashore.errors import GraphError, InternalError, NotAValue, NotStarted
 from ashore.handles import Handle, set_awaiter
 from ashore.outputs import Outputs
@@ -217,7 +217,7 @@ async def test_close_lets_go_of_the_waiter_only(waiters: Waiters, handle: Handle
 
 
 async def test_without_a_runtime_it_says_so(awaiter_back: None, handle: Handle[int]) -> None:
-    set_awaiter(handles._no_awaiter, asyncio.current_task)
+    set_awaiter(handles._unknown, asyncio.current_task)
     with pytest.raises(InternalError, match="add"):
         await handle
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ashore.annotations import compatible, conforms, element_of, name_of
-from ashore.each import each
+from ashore.elements import each
 from ashore.errors import WrongArgument
 from ashore.files import File
 from ashore.parameters import parsed, validated
