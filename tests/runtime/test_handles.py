@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import copy
 import gc
+import importlib
 import math
 import operator
 import os
