@@ -17,7 +17,8 @@ def limit_nothing(folder: Path) -> Cost:
 
 
 def ours_import(folder: Path) -> Cost:
-    return cost_of("import ashore", folder)
+    """With every name of the lazy door: what a program pays that goes on to run something."""
+    return cost_of("from ashore import *", folder)
 
 
 def ours_help(folder: Path) -> Cost:
@@ -33,6 +34,6 @@ def measure(size: Size) -> Iterator[Row]:
     imports = tuple((nothing.cpu, imported.cpu) for nothing, imported, _ in rounds)
     helps = tuple((nothing.cpu, helped.cpu) for nothing, _, helped in rounds)
     memory = tuple((nothing.memory, imported.memory) for nothing, imported, _ in rounds)
-    yield Row("CPU of import ashore", name, imports, "s", Goals(0.25, 0.12, 0.08), judged="ours", gate=True)
+    yield Row("CPU of import ashore, all of it", name, imports, "s", Goals(0.25, 0.12, 0.08), judged="ours", gate=True)
     yield Row("CPU of ashore --help", name, helps, "s", Goals(0.3, 0.15, 0.1), judged="ours", gate=True)
     yield Row("memory after import", name, memory, "MB", Goals(35, 25, 22), judged="ours", gate=True)
