@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -91,13 +91,23 @@ async def _main(call: Coroutine[Any, Any, T]) -> T:
         if not isinstance(call, Handle):
             return await call
         runtime = await runtime_here()
-        run = await runtime.start_soon(call)
+        whole: Handle[Any] = call if call.parent is None else call.parent
+        run = await runtime.start_soon(whole)
         try:
-            return await (run.value_or_own_error() if isinstance(call.bound.work, Step) else run._value())
+            value = await (run.value_or_own_error() if isinstance(whole.bound.work, Step) else run._value())
+            return cast("T", _part(whole, call.output, value))
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await run.cancel()
             raise
+
+
+def _part(whole: Handle[Any], output: int | None, value: Any) -> Any:
+    """One output of the value of a call; None: all of it."""
+    outputs = whole.bound.work.outputs
+    if output is None:
+        return value
+    return getattr(value, outputs[output]) if isinstance(outputs, tuple) else value[output]
 
 
 def _is_inside_loop() -> bool:

@@ -104,6 +104,15 @@ class RunCancelled(AshoreError):
         self.run = run
 
 
+class RunLeft(AshoreError):
+    """A run's runtime was closed by an exception before the run had ended. It is not lost: whoever resumes it goes on with it."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        mend = "Start it again under its key, or open a Runtime(resume=[its pipeline])"
+        super().__init__(f"run {run[:8]} was left unfinished: its runtime was closed", mend=mend)
+
+
 class KeyConflict(AshoreError):
     """A start key is taken by a run with other arguments. `recorded` and `asked` are both argument sets, as texts by name."""
 

@@ -17,7 +17,7 @@ from ashore.ids import InvocationId, RunId
 from ashore.results import decode_result, outputs_in
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.keys import Position
-from ashore_stores.logs.base import EventLog, Frame
+from ashore_stores.logs.base import EventLog, Frame, Ticket
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -158,6 +158,13 @@ class Driven:
     def __init__(self, drive: Drive) -> None:
         self.drive = drive
         self.finished = anyio.Event()
+
+    @property
+    def ticket(self) -> Ticket:
+        """The ticket of the run's last batch so far."""
+        ticket = self.drive.last
+        assert ticket is not None
+        return ticket
 
     @property
     def state(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token, copy_context
@@ -20,7 +21,7 @@ from ashore.engine.means import Means
 from ashore.engine.reuse import Reuse
 from ashore.engine.threads import Threads
 from ashore.environment import look_around, who_am_i
-from ashore.errors import AshoreError, KeyConflict
+from ashore.errors import AshoreError, GraphError, KeyConflict, RunLeft
 from ashore.events import (
     Adopted,
     Arrivals,
@@ -28,6 +29,7 @@ from ashore.events import (
     EnvironmentSeen,
     Event,
     Invoked,
+    RunEnded,
     RunSpace,
     decode,
     encode,
@@ -39,12 +41,12 @@ from ashore.ids import RUN_TOKEN_SIZE, RunId, hash_id, new_run_id
 from ashore.notices import log
 from ashore.runs import Driven, Ending, History, Run, Watched
 from ashore.stack import LOCAL, Stack, open_stack
-from ashore.starting import About, Defined, Prepared, first_events, invoked, prepare, prepared_again, wired
+from ashore.starting import About, Defined, Prepared, first_events, invoked, once_of, prepare, prepared_again, wired
 from ashore.targets import target_of
 from ashore.works import Pipeline, Work
 from ashore_stores.errors import StoreError
 from ashore_stores.keys import Position
-from ashore_stores.logs.base import Batch, Claim, Entry, Space, Ticket
+from ashore_stores.logs.base import Batch, Claim, Entry, Space
 from ashore_stores.ports import Ports
 
 T = TypeVar("T")
@@ -56,6 +58,8 @@ _OWNER_LOOK = 1.0
 _LISTEN_AFTER = 1.0
 """Seconds after which a runtime begins to listen for requests from other processes."""
 _FENCED = b"fenced"
+_KEPT_RUNS = 256
+"""Runs that ended here and are kept in memory."""
 
 
 class Runtime:
@@ -82,6 +86,8 @@ class Runtime:
         self._grace = grace
         self._ports = ports
         self._runs: dict[RunId, Run[Any]] = {}
+        """Those that are driven here, and the last ones that were."""
+        self._ended: deque[RunId] = deque()
         self._watched: dict[RunId, list[Watched]] = {}
         self._defined = Defined()
         self._environment: EnvironmentSeen | None = None
@@ -109,8 +115,12 @@ class Runtime:
         self._group: TaskGroup = await anyio.create_task_group().__aenter__()
         self._group.start_soon(self._listen_later)
         self._token: Token[Runtime | None] = current_runtime.set(self)
-        if self._resume:
-            await self._adopt_dead()
+        try:
+            if self._resume:
+                await self._adopt_dead()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -122,17 +132,13 @@ class Runtime:
             await self._group.__aexit__(None, None, None)  # the block's own exception is raised as itself, not in a group
         finally:
             with anyio.CancelScope(shield=True):
-                for run_id in self._runs:
-                    _driven_here.discard((self.stack.home.path, run_id))
                 if self._is_own_stack:
                     await self.stack.aclose()
 
     async def _settle_runs(self) -> None:
-        """Wait for the runs that this runtime drives."""
-        for run in list(self._runs.values()):
-            course = run._course
-            if isinstance(course, Driven):
-                await course.finished.wait()
+        """Wait for the runs that this runtime drives, those started meanwhile too."""
+        while running := [run._course for run in self.running() if isinstance(run._course, Driven)]:
+            await running[0].finished.wait()
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:
@@ -152,16 +158,23 @@ class Runtime:
         With a key, over all processes of the home: the one run of that key, running, finished, or resumed if its owner is
         dead. Raises `KeyConflict` if that run has other arguments, `GraphError` for a call that is not right.
         """
-        prepared = await prepare(_taken(call), self.means)
         if key is not None:
-            return await self._start_keyed(prepared, key)
-        run = await self._start_now(prepared)
-        await self.stack.log.durable(run_ticket(run))
+            return await self._start_keyed(await prepare(_taken(call), self.means), key)
+        run = await self.start_soon(call)
+        if isinstance(run._course, Driven) and run.state != "lost":
+            await self.stack.log.durable(run._course.ticket)
         return run
 
     async def start_soon(self, call: Handle[T], /) -> Run[T]:
-        """As `start` without a key, but returns at once: whoever awaits the run's end waits for the disk then."""
-        return await self._start_now(await prepare(_taken(call), self.means))
+        """As `start` without a key, but returns at once: whoever awaits the run's end waits for the disk then.
+
+        A call that was awaited or started already gives the run that it has.
+        """
+        bound, once = _taken(call), once_of(call)
+        async with once.lock:
+            if once.run is None or once.run.state == "lost":
+                once.run = await self._start_now(await prepare(bound, self.means))
+            return once.run
 
     async def start_triggered(
         self, pipeline: Pipeline[Any, Any], files: Sequence[File], arrivals: Arrivals, expected: bytes | None
@@ -253,7 +266,7 @@ class Runtime:
         course = Driven(drive)
         run: Run[Any] = Run(drive.run, work.name, self.stack.log, self.stack.artifacts, course)
         self._runs[drive.run] = run
-        _driven_here.add((self.stack.home.path, drive.run))
+        _driven_here[self.stack.home.path, drive.run] = drive
         self._group.start_soon(self._see_through, drive, course)
         return run
 
@@ -265,10 +278,20 @@ class Runtime:
                 await self.stack.log.durable(drive.last)
         except StoreError as trouble:
             drive.give_up(trouble)
-            drive.state, drive.trouble = "lost", trouble
+        except Exception as error:  # noqa: BLE001  # our bug: it is this run's trouble, not that of the others
+            drive.broken(error)
         finally:
-            _driven_here.discard((self.stack.home.path, drive.run))
-        course.finished.set()
+            if drive.state == "running":  # this runtime is closed by an exception
+                drive.give_up(RunLeft(drive.run))
+            _driven_here.pop((self.stack.home.path, drive.run), None)
+            course.finished.set()
+            self._forget_oldest(drive.run)
+
+    def _forget_oldest(self, ended: RunId) -> None:
+        """Keep the last runs that ended at hand; older ones are read from the log when asked for."""
+        self._ended.append(ended)
+        if len(self._ended) > _KEPT_RUNS:
+            self._runs.pop(self._ended.popleft(), None)
 
     async def _refuse(self, prepared: Prepared, key: str, run_id: RunId) -> None:
         history = await self._history(run_id)
@@ -281,10 +304,8 @@ class Runtime:
 
     async def run(self, id: str) -> Run[Any]:
         """The run with this id, whichever process drives it. Raises `AshoreError` if there is none."""
-        known = self._runs.get(RunId(id))
-        if known is not None:
-            return known
-        await self.stack.log.refresh()
+        if RunId(id) not in self._runs:
+            await self.stack.log.refresh()
         return await self._existing(RunId(id), None)
 
     def running(self) -> list[Run[Any]]:
@@ -367,27 +388,34 @@ class Runtime:
             history = await self._history(run_id)
             started = history.started
             work = by_name.get((started.pipeline, started.target)) if started is not None else None
-            if work is not None and history.ending is None:
+            if work is None or history.ending is not None:
+                continue
+            try:
                 await self._adopt_if_dead(run_id, work, history)
+            except GraphError as error:
+                log.warning("run left as it is: its pipeline cannot go on with it", run=run_id, pipeline=work.name, why=str(error))
 
     async def _adopt_if_dead(self, run_id: RunId, work: Work[Any, Any], history: History) -> Run[Any] | None:
-        """The run, driven on here, if nobody alive drives it; None otherwise."""
+        """The run, driven on here, if nobody alive drives it; None otherwise. Raises `GraphError` if it cannot go on."""
         event_log = self.stack.log
         owner = event_log.register(RunSpace.OPEN_RUNS, run_id.encode())
-        if owner is None:
+        if owner is None or history.started is None:
             return None
         me = await event_log.own()
-        if owner == me:
-            if (self.stack.home.path, run_id) in _driven_here:
-                return None
-        elif await event_log.is_alive(owner):
+        if owner != me and await event_log.is_alive(owner):
             return None
-        if not await self._claim_run(run_id, owner, me):
+        place, mine = (self.stack.home.path, run_id), object()
+        if _driven_here.setdefault(place, mine) is not mine:
             return None
-        history = await self._history(run_id)
-        assert history.started is not None
-        prepared = prepared_again(work, history.started)
-        return await self._resume_run(run_id, prepared, history)
+        try:
+            prepared = prepared_again(work, history.started)
+            graph = wired(prepared)
+            if await self._claim_run(run_id, owner, me):
+                return await self._resume_run(run_id, prepared.work, graph)
+        finally:
+            if _driven_here.get(place) is mine:
+                del _driven_here[place]
+        return None
 
     async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes) -> bool:
         topic = run_id.encode()
@@ -399,12 +427,11 @@ class Runtime:
         (judged,) = await self.stack.log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
         if judged.position is None:
             return False
-        _driven_here.add((self.stack.home.path, run_id))
         await self.stack.log.durable(judged.position)
         return True
 
-    async def _resume_run(self, run_id: RunId, prepared: Prepared, history: History) -> Run[Any]:
-        graph = wired(prepared)
+    async def _resume_run(self, run_id: RunId, work: Work[Any, Any], graph: Graph) -> Run[Any]:
+        history = await self._history(run_id)
         await self._introduce(graph)
         drive = self._drive(run_id, graph)
         known: set[bytes] = set()
@@ -415,8 +442,8 @@ class Runtime:
         drive.recalled()
         for event in invoked(run_id, graph, known):
             drive.journal.record(event)
-        log.info("run adopted", run=run_id, pipeline=prepared.work.name)
-        return self._go(drive, prepared.work)
+        log.info("run adopted", run=run_id, pipeline=work.name)
+        return self._go(drive, work)
 
     # ------------------------------------------------------------------ what others say
 
@@ -451,26 +478,23 @@ class Runtime:
             run_id = getattr(event, "run", None)
             for course in self._watched.get(run_id, ()) if run_id else ():
                 course.receive(event)
-            if isinstance(event, CancelAsked):
-                run = self._runs.get(event.run)
-                if run is not None and isinstance(run._course, Driven):
-                    run._course.drive.cancel()
+            if isinstance(event, RunEnded):
+                self._watched.pop(event.run, None)
+            run = self._runs.get(event.run) if isinstance(event, CancelAsked) else None
+            if run is not None and isinstance(run._course, Driven):
+                run._course.drive.cancel()
 
 
 def _taken(call: Handle[Any]) -> Bound:
     """The call that a handle stands for; it counts as started."""
     call.claim()
+    if call.output is not None:
+        raise GraphError(
+            f"{call!r} is one output of a call, and no call of its own",
+            mend="Start the call and take the output from its result, or await the output",
+        )
     return call.bound
 
 
-_driven_here: set[tuple[str, RunId]] = set()
-"""Runs that some runtime of this process drives, by home."""
-
-
-def run_ticket(run: Run[Any]) -> Ticket:
-    """The ticket of the last batch of a run that is driven here."""
-    course = run._course
-    assert isinstance(course, Driven)
-    ticket = course.drive.last
-    assert ticket is not None
-    return ticket
+_driven_here: dict[tuple[str, RunId], object] = {}
+"""Runs that some runtime of this process drives or is about to, by home: whoever put itself there first does."""

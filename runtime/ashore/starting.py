@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ashore.calls import Bound
+import anyio
+from anyio.lowlevel import current_token
+
+from ashore.calls import Bound, Call
 from ashore.codec import Unencodable, decode, encode
 from ashore.engine.means import Means
 from ashore.errors import GraphError, NotInThisVersion
@@ -17,6 +20,7 @@ from ashore.graph import Graph, call_of, file_use, wire, wire_step
 from ashore.handles import Handle
 from ashore.ids import CodeId, RunId, hash_id
 from ashore.parameters import validated
+from ashore.runs import Run
 from ashore.targets import target_of
 from ashore.works import Pipeline, Step, Work
 
@@ -46,6 +50,25 @@ class Prepared:
     def shown(self) -> dict[str, str]:
         """The arguments as texts, for people."""
         return {name: repr(value) for name, value in self.arguments.items()}
+
+
+class Once:
+    """The one run of a call on one loop: whoever awaits or starts the call next is given it."""
+
+    def __init__(self) -> None:
+        self.loop = current_token()
+        self.lock = anyio.Lock()
+        self.run: Run[Any] | None = None
+
+
+def once_of(call: Handle[Any]) -> Once:
+    """The run of this call on the running loop, or the place for it."""
+    if not isinstance(call, Call):
+        return Once()
+    if call.once is None or call.once.loop != current_token():
+        call.once = Once()
+    once: Once = call.once
+    return once
 
 
 async def prepare(bound: Bound, means: Means) -> Prepared:

@@ -66,7 +66,7 @@ class Drive:
         """Drive the run to its end. Returns when its last event is queued; raises nothing of the steps."""
         if any(node.is_reusable for node in self.graph.nodes):
             await self.means.reuse.warm()
-        self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context, self._broken)
+        self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context, self.broken)
         try:
             self.machine.begin()
             if not self._is_cancelled:
@@ -222,7 +222,7 @@ class Drive:
         try:
             self._take(unit, done, error)
         except BaseException as broken:  # noqa: BLE001  # our bug: the run must not wait for ever
-            self._broken(broken)
+            self.broken(broken)
 
     def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
         self._in_threads.pop(id(unit), None)
@@ -326,7 +326,7 @@ class Drive:
         elif isinstance(error, anyio.get_cancelled_exc_class()):
             raise error
 
-    def _broken(self, error: BaseException) -> None:
+    def broken(self, error: BaseException) -> None:
         """A task of ours ended by an exception. The run stops here, instead of waiting for it for ever."""
         trouble = InternalError(f"run {self.run} was broken by {type(error).__name__}", mend="Please report it, with its traceback")
         trouble.__cause__ = error
