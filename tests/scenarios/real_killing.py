@@ -1,0 +1,326 @@
+"""Kills a real daemon at one of its own writes, flushes, renames and removals, and checks its home then and after a restart."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import anyio
+from tests.scenarios.real_checking import (
+    Reading,
+    damages_of_home,
+    damages_of_log,
+    doubled_in,
+    index_differences,
+    lost_of,
+    misplaced_in,
+    read_log,
+    told_by_cli,
+)
+from tests.scenarios.real_project import Project
+
+HERE: Final = Path(__file__).parent
+MODES: Final = ("before", "half", "after")
+PATIENCE: Final = 120.0
+"""Seconds without any news after which the daemon is taken to hang."""
+
+
+def compiled(folder: Path) -> Path:
+    """The library that counts and kills."""
+    library = folder / "real_kills.so"
+    command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(library), str(HERE / "real_kills.c")]
+    subprocess.run(command, check=True)
+    return library
+
+
+class Switch:
+    """What this process and the one to be killed share: the count of calls, and at which to die."""
+
+    _NUMBERS = struct.Struct("=qqq")
+    SIZE: Final = 256
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(self.SIZE))
+        self.path = path
+        with path.open("r+b") as file:
+            self._shared = mmap.mmap(file.fileno(), self.SIZE)
+
+    @property
+    def count(self) -> int:
+        number: int = struct.unpack_from("=q", self._shared, 0)[0]
+        return number
+
+    def arm(self, ahead: int, mode: str) -> None:
+        """Die at the call that comes so many after those that were counted so far."""
+        struct.pack_into("=q", self._shared, 16, MODES.index(mode))
+        struct.pack_into("=q", self._shared, 8, self.count + ahead)
+
+    def reset(self) -> None:
+        self._shared[:] = bytes(self.SIZE)
+
+    def disarm(self) -> None:
+        struct.pack_into("=q", self._shared, 8, 0)
+
+    @property
+    def what(self) -> str:
+        """The call that was the last one."""
+        return os.fsdecode(self._shared[24:].split(b"\0", 1)[0])
+
+
+class Serving:
+    """A daemon in a process of its own, and what it acknowledged."""
+
+    def __init__(self, project: Project, library: Path, switch: Switch, after: int) -> None:
+        self._pipe, writing = os.pipe()
+        environment = {name: value for name, value in os.environ.items() if name != "ASHORE_HOME"}
+        environment |= {"LD_PRELOAD": str(library), "ASHORE_KILL_HOME": project.home, "ASHORE_KILL_STATE": str(switch.path)}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        command = [sys.executable, str(HERE / "real_daemon.py"), str(writing), str(after)]
+        self._said = (project.root / "said").open("ab")
+        self.process = subprocess.Popen(
+            [*command, "serve", project.file, "--home", project.home],
+            cwd=project.root,
+            env=environment,
+            stderr=self._said,
+            pass_fds=[writing],
+        )
+        os.close(writing)
+        self._rest = b""
+
+    def news(self, seconds: float) -> list[dict[str, Any]] | None:
+        """What was acknowledged since; [] if nothing was for so long, None at the end."""
+        if not select.select([self._pipe], [], [], seconds)[0]:
+            return []
+        data = os.read(self._pipe, 1 << 16)
+        if not data:
+            return None
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def end(self, number: int) -> int:
+        """Send a signal and wait; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+        os.close(self._pipe)
+        self._said.close()
+
+
+@dataclass
+class Figures:
+    """What a campaign of kills saw."""
+
+    kills: int = 0
+    with_open_run: int = 0
+    in_recovery: int = 0
+    acknowledged: int = 0
+    restarts: int = 0
+    adopted: int = 0
+    arrivals: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    """Calls that were died at, and where below the home."""
+
+    def add_call(self, what: str, mode: str, home: str) -> None:
+        call, _, path = what.partition(" ")
+        below = path.removeprefix(home).strip("/").split("/")
+        self.calls[f"{mode} {call} {'/'.join(below[:2]) if below[0] == 'log' else below[0]}"] += 1
+
+
+class Life:
+    """One home, from its making through a number of kills to its peaceful end. `problems` is to stay empty."""
+
+    def __init__(self, project: Project, library: Path, figures: Figures, chance: random.Random) -> None:
+        self.project = project
+        self.figures = figures
+        self.problems: list[str] = []
+        self._library = library
+        self._chance = chance
+        self._switch = Switch(project.root / "switch")
+        self._acknowledged: dict[int, str] = {}
+        self._owners: set[int] = set()
+        self._last = 0
+        self._arrived: dict[str, int] = {}
+        self._given = 0
+        self._started: set[str] = set()
+        self._ended: set[str] = set()
+        self._open_at_kill: set[str] = set()
+        self._recovery = 0
+
+    @contextmanager
+    def _serving(self) -> Iterator[Serving]:
+        self._switch.reset()
+        serving = Serving(self.project, self._library, self._switch, self._last)
+        try:
+            yield serving
+        finally:
+            serving.close()
+
+    # ------------------------------------------------------------------ what is done
+
+    def measure(self, runs: int) -> tuple[int, int]:
+        """A dry run: between which calls, counted from the arrival of the first file, `runs` runs in a row were open."""
+        with self._serving() as serving:
+            self._settle(serving)
+            base = self._switch.count
+            low, begun = 0, len(self._started)
+            self.project.put_next()
+            while len(self._ended) < begun + runs:
+                self._feed(serving)
+                if not low and len(self._started) > begun:
+                    low = self._switch.count - base
+            high = self._switch.count - base
+            self._settle(serving)
+            self._stop(serving)
+        return low, high
+
+    def kill(self, low: int, high: int) -> None:
+        """Restart, let what was left be done, check, and kill at a call between these; or now and then already on the way."""
+        mode = self._chance.choice(MODES)
+        with self._serving() as serving:
+            if self._open_at_kill and self._chance.random() < 0.3:
+                self._switch.arm(self._chance.randint(1, max(int(0.7 * self._recovery), 40)), mode)
+            if self._settle(serving):
+                self._switch.disarm()
+                self._recovery = self._switch.count
+                self._check_restart()
+                self._switch.arm(self._chance.randint(low, high), mode)
+                self.project.put_next()
+                while self._feed(serving):
+                    pass
+            else:
+                self.figures.in_recovery += 1
+            self._killed(serving, mode)
+
+    def finish(self) -> None:
+        """The last restart, in peace; and what the command line says of the home."""
+        with self._serving() as serving:
+            self._settle(serving)
+            self._check_restart()
+            self._stop(serving)
+        for command in (["log", "verify"], ["index", "rebuild"]):
+            code, said = told_by_cli(self.project.home, *command)
+            self._expect([] if code == 0 else [f"ashore {' '.join(command)}: exit code {code}: {said}"])
+        self.figures.arrivals += len(self._arrived)
+
+    # ------------------------------------------------------------------ listening to the daemon
+
+    def _settle(self, serving: Serving) -> bool:
+        """Wait until it serves, every file has arrived and was given to a run, every run has ended; False if it ended first."""
+        patience = monotonic() + PATIENCE
+        while serving.process.pid not in self._owners or not self._is_settled():
+            if not self._hear(serving, 0.3):
+                return False
+            if monotonic() > patience:
+                raise TimeoutError(f"{self.project.root}: not settled; {self._state()}")
+            for name in self.project.put_names:
+                if name not in self._arrived:  # the scan at the start would take it after two looks: a hint saves that time
+                    self.project.put_again(name)
+        return True
+
+    def _is_settled(self) -> bool:
+        arrived = all(name in self._arrived for name in self.project.put_names)
+        return arrived and self._started == self._ended and self._given >= max(self._arrived.values(), default=0)
+
+    def _state(self) -> str:
+        waiting = [name for name in self.project.put_names if name not in self._arrived]
+        return f"not arrived {waiting}, open {self._started - self._ended}, given up to {self._given}, arrived {self._arrived}"
+
+    def _feed(self, serving: Serving) -> bool:
+        """Hear what comes, and let a file arrive whenever no more is waiting; False at the end."""
+        before = len(self._started)
+        if not self._hear(serving, PATIENCE):
+            return False
+        if len(self._started) > before or self._is_settled():
+            self.project.put_next()
+        return True
+
+    def _hear(self, serving: Serving, seconds: float) -> bool:
+        news = serving.news(seconds)
+        for told in news or ():
+            self._acknowledge(told)
+        if news == [] and seconds == PATIENCE:
+            raise TimeoutError(f"{self.project.root}: no news; {self._state()}")
+        return news is not None
+
+    def _acknowledge(self, told: dict[str, Any]) -> None:
+        first, count = told["first"], told["count"]
+        self._expect([] if first == self._last + 1 else [f"acknowledged {first} after {self._last}"])
+        self._acknowledged[first] = told["digest"]
+        self.figures.acknowledged += count
+        self._last = first + count - 1
+        self._owners.update(told.get("owners", ()))
+        for position, name in told.get("arrived", ()):
+            self._arrived[name] = position
+        for run, upto in told.get("started", ()):
+            self._started.add(run)
+            self._given = max(self._given, upto)
+        for run, state in told.get("ended", ()):
+            self._ended.add(run)
+            self._expect([] if state == "done" else [f"run {run} {state}"])
+
+    # ------------------------------------------------------------------ checking
+
+    def _expect(self, problems: list[str]) -> None:
+        self.problems += problems
+
+    def _killed(self, serving: Serving, mode: str) -> None:
+        code = serving.process.wait(PATIENCE)
+        self._expect([] if code == -signal.SIGKILL else [f"the daemon ended by itself: {code}; see {self.project.root / 'said'}"])
+        self.figures.kills += 1
+        self.figures.add_call(self._switch.what, mode, self.project.home)
+        self._expect([one for one in damages_of_log(f"{self.project.home}/log") if not self._is_torn_watermark(one, mode)])
+        copy = self.project.root / "copy"
+        shutil.copytree(self.project.home, copy)
+        try:
+            reading = anyio.run(read_log, str(copy / "log"))
+            self._check(reading, settled=False)
+            self._open_at_kill = reading.open_runs
+            self.figures.with_open_run += bool(self._open_at_kill)
+        finally:
+            shutil.rmtree(copy)
+
+    def _is_torn_watermark(self, damage: str, mode: str) -> bool:
+        """Half of a watermark's part is told, and mended by the restart."""
+        return mode == "half" and self._switch.what.endswith("/log/watermark") and "/log/watermark at offset" in damage
+
+    def _check_restart(self) -> None:
+        """While the daemon lives, and after everything that was left is done."""
+        home = self.project.home
+        reading = anyio.run(read_log, f"{home}/log")
+        self._check(reading, settled=True)
+        self._expect([f"run {run} is not over" for run in reading.open_runs])
+        self._expect([f"run {run} was not adopted" for run in self._open_at_kill - reading.adopted])
+        self._expect(anyio.run(damages_of_home, home, reading))
+        self._expect(anyio.run(index_differences, home))
+        self.figures.restarts += 1
+        self.figures.adopted += len(self._open_at_kill)
+        self._open_at_kill = set()
+
+    def _check(self, reading: Reading, *, settled: bool) -> None:
+        self._expect(reading.problems)
+        self._expect(lost_of(self._acknowledged, reading))
+        self._expect(doubled_in(reading))
+        self._expect(misplaced_in(reading, settled=settled))
+
+    def _stop(self, serving: Serving) -> None:
+        code = serving.end(signal.SIGTERM)
+        self._expect([] if code == 0 else [f"told to stop, the daemon ended with {code}"])
