@@ -87,6 +87,7 @@ def _save(library: Library, end: Place, keys: Keys) -> None:
     file = library.disk.open(temporary, write=True, create=True)
     try:
         file.write(start[:12] + struct.pack("<I", crc32(body)) + body, 0)
+        file.flush()  # else a power cut leaves an empty file under its name: mended when read, but told as damage until then
     finally:
         file.close()
     library.disk.rename(temporary, path)
