@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from types import TracebackType
+from typing import Any
 
 from ashore.codec import decode, encode
-from ashore.errors import StepFailure
+from ashore.errors import AshoreError, StepFailure
 from ashore.events import Failure
 from ashore.graph import Node
 from ashore.ids import RunId
@@ -88,7 +89,7 @@ def exception_of(failure: Failure) -> Exception:
     error: Exception | None = None
     if kind is not None and failure.arguments:
         try:
-            error = kind(*decode(failure.arguments))
+            error = _made(kind, decode(failure.arguments))
         except BaseException:  # noqa: BLE001  # a class with a constructor of its own: the record stands in for it
             error = None
     if not isinstance(error, Exception):
@@ -98,6 +99,11 @@ def exception_of(failure: Failure) -> Exception:
         with suppress(Exception):
             error.add_note(note)
     return error
+
+
+def _made(kind: type[Exception], arguments: Sequence[Any]) -> Exception:
+    """An exception with these args. Ours have their whole sentence in them: asked again they would name a line of now."""
+    return kind.__new__(kind, *arguments) if issubclass(kind, AshoreError) else kind(*arguments)
 
 
 def _imported(name: str) -> type[Exception] | None:
