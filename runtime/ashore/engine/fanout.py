@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import product
 from typing import Any, final
 
@@ -11,7 +12,7 @@ from ashore.errors import GraphError
 from ashore.events import FileUse, Output
 from ashore.files import File
 from ashore.graph import Fan, Node, Ref, file_use
-from ashore.ids import NO_KEY, CacheKey, RunId, hash_id
+from ashore.ids import NO_KEY, CacheKey, RunId
 
 
 @final
@@ -78,7 +79,7 @@ class FanOut:
     def outcome(self) -> Output:
         """The list of all outputs, as one output of the node."""
         kept = list(self.fan.kept())
-        digest = hash_id(*(output.identity for outputs in kept for output in outputs))
+        digest = hashlib.sha256(b"".join([output.digest for outputs in kept for output in outputs])).digest()
         size = sum(output.size for outputs in kept for output in outputs)
         return Output(digest, size, "elements/1", "list")
 
