@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import pytest
 
+from ashore import codec
+from ashore.codec import Unencodable, encode
 from ashore.engine.failures import exception_of, failure_of
 from ashore.errors import GraphError, StepError
 
@@ -37,3 +41,32 @@ def test_a_class_that_cannot_be_made_again_is_named() -> None:
     again = kept(Odd(1, 2))
     assert type(again).__name__ == "StepFailure"
     assert "Odd: 1 is not 2" in str(again)
+
+
+def test_what_is_told_has_the_users_lines_and_none_of_ours() -> None:
+    """A fit of ours that fails, and the error of ours that it becomes: where we found out says nothing to users."""
+
+    def theirs() -> None:
+        encode(object())
+
+    try:
+        theirs()
+    except Unencodable as cause:
+        try:
+            raise StepError("has no stored form") from cause
+        except StepError as error:
+            told = failure_of(error)
+    assert told.where.startswith(f"{__file__}:")
+    assert f"{PurePath(__file__).name}" in told.traceback
+    assert f"{PurePath(codec.__file__).parents[1]}/" not in told.traceback
+    assert "in theirs\n" in told.traceback
+
+
+def test_an_error_of_ours_without_a_line_of_theirs_is_its_sentence() -> None:
+    try:
+        encode(object())
+    except Unencodable as error:
+        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
+        told = failure_of(error)
+    assert told.where == ""
+    assert told.traceback == f"ashore.codec.tags.Unencodable: {told.message}\n"

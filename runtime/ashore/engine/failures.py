@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -15,8 +16,11 @@ from ashore.errors import AshoreError, StepFailure
 from ashore.events import Failure
 from ashore.graph import Node
 from ashore.ids import RunId
+from ashore_stores import keys
 
 _HOUSE = ("ashore", "ashore_stores")
+_FOLDERS = tuple(f"{PurePath(file).parents[depth]}{os.sep}" for file, depth in ((__file__, 1), (keys.__file__, 0)))
+"""Where their files lie."""
 _MESSAGE_LIMIT = 20_000
 """Characters of a message or traceback that are kept."""
 
@@ -57,7 +61,21 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _traceback_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(type(error), error, trimmed(error.__traceback__)))
+    shown = traceback.TracebackException(type(error), error, trimmed(error.__traceback__))
+    _leave_ours_out(shown)
+    return "".join(shown.format())
+
+
+def _leave_ours_out(shown: traceback.TracebackException) -> None:
+    """Drop our frames, and causes that have no others: how we found out says nothing to users."""
+    shown.stack = traceback.StackSummary.from_list([frame for frame in shown.stack if not frame.filename.startswith(_FOLDERS)])
+    for further in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
+        if further is not None:
+            _leave_ours_out(further)
+    if shown.__cause__ is not None and not shown.__cause__.stack:
+        shown.__cause__ = None
+    if shown.__context__ is not None and not shown.__context__.stack:
+        shown.__context__ = None
 
 
 def _notes_of(error: BaseException) -> list[str]:
@@ -115,7 +133,8 @@ def _imported(name: str) -> type[Exception] | None:
 
 
 def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
+    """The innermost line that is not ours."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_FOLDERS)]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
