@@ -8,7 +8,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ashore.errors import NotStarted
-from ashore.handles import Handle
+from ashore.handles import Handle, place_of
 from ashore.options import Options
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Call(Handle[Any]):
 def shown(value: Any) -> str:
     """An argument as messages show it: short, and without asking large things how they look."""
     if isinstance(value, Handle):
-        return repr(value) if value.output is not None else f"{value.bound.work.name}(...)"
+        return f"{value.bound.work.name}(...){place_of(value)}"  # not the call's own arguments: a chain of calls may be long
     if type(value) in _PLAIN or type(value).__module__.startswith("ashore"):
         text = repr(value)
         return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 4]}...{text[-1]}"

@@ -158,11 +158,7 @@ class Handle(Coroutine[Any, Any, T_co]):
         raise refusal(repr(self), "true or false")
 
     def __repr__(self) -> str:
-        outputs = self.bound.work.outputs
-        if self.output is None:
-            return repr(self.bound)
-        place = f".{outputs[self.output]}" if isinstance(outputs, tuple) else f"[{self.output}]"
-        return f"{self.bound!r}{place}"
+        return f"{self.bound!r}{place_of(self)}"
 
     def __copy__(self) -> Handle[T_co]:
         return self
@@ -216,6 +212,14 @@ class Handle(Coroutine[Any, Any, T_co]):
 
 
 refuse_misuse(Handle)
+
+
+def place_of(handle: Handle[Any]) -> str:
+    """Which output a handle is, as one writes it: "[0]", ".train"; "" for the whole result."""
+    outputs = handle.bound.work.outputs
+    if handle.output is None:
+        return ""
+    return f".{outputs[handle.output]}" if isinstance(outputs, tuple) else f"[{handle.output}]"
 
 
 class Handles(Handle[Items[T]]):
