@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ashore.catalogue import Catalogue
 
 
-async def open(home: str | os.PathLike[str] | None = None, *, create: bool = False) -> Catalogue:  # noqa: A001  # ashore.open is its name
+async def open(home: str | os.PathLike[str] | None = None, *, create: bool = False) -> Catalogue:  # ashore.open is its name
     """The catalogue of a home: runs, steps, artifacts and lineage, to be read while a daemon runs, or while nothing does.
 
     `home` as for `Runtime`; `create`: make it if there is none. Raises `HomeError` if there is none or it cannot be used. Use

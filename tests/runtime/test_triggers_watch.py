@@ -113,7 +113,7 @@ class Inbox:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         with anyio.fail_after(20):
-            while not is_so():  # noqa: ASYNC110 - what is waited for lies on a disk
+            while not is_so():
                 await anyio.sleep(0.005)
 
     async def until_arrived(self, count: int) -> None:

@@ -52,7 +52,7 @@ def drafts(folder: Path) -> list[str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(60):
-        while not condition():  # noqa: ASYNC110 - another thread makes it true, and has nobody to tell
+        while not condition():
             await anyio.sleep(0.001)
 
 

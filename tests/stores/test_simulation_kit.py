@@ -329,7 +329,7 @@ def test_waiting_for_nothing_is_an_error_that_names_who_waits() -> None:
 
 def test_going_in_circles_is_an_error() -> None:
     async def main() -> None:
-        while True:  # noqa: ASYNC110
+        while True:
             await anyio.sleep(1)
 
     with pytest.raises(Runaway):
