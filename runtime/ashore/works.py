@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, S
 from ashore.calls import Bound, Call, current_scope
 from ashore.definitions import Definition
 from ashore.elements import Each
-from ashore.errors import NotInThisVersion, user_line
+from ashore.errors import NotInThisVersion
 from ashore.handles import Handle, Handles
 from ashore.options import Options, OptionsOf
 from ashore.signatures import Parameter
@@ -244,7 +244,7 @@ class Work(Generic[F_co, H_co]):
         if not self._is_refused:
             return (self._instance, *args)
         what = f"the pipeline {self.name} is an `async def`: pipelines that decide while they run are not in this version of ashore"
-        raise NotInThisVersion(what, where=user_line(), mend="Write it as a `def` that wires its steps")
+        raise NotInThisVersion(what, where=f"{self.file}:{self.line}", mend="Write it as a `def` that wires its steps")
 
 
 class Step(Work[F_co, H_co]):
