@@ -166,8 +166,8 @@ async def settled(catalogue: ashore.catalogue.Catalogue, names: list[str]) -> No
     """Wait until every one of these files was given to a run, and those runs have ended."""
     wanted = json.dumps([str(INBOX / name) for name in names])
     question = "select path, run from triggers where run is not null and path in (select value from json_each(?))"
-    while len(taken := (await catalogue.sql(question, [wanted])).rows) < len(names):
-        await anyio.sleep(0.05)  # noqa: ASYNC110  # the daemon is another process: the catalogue tells of it
+    while len(taken := (await catalogue.sql(question, [wanted])).rows) < len(names):  # noqa: ASYNC110  # another process says when
+        await anyio.sleep(0.05)
     for run_id in {run_id for _, run_id in taken}:
         run = await catalogue.run(run_id)
         if await run.wait() != "done":
