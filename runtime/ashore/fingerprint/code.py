@@ -75,7 +75,7 @@ def _operand(instruction: dis.Instruction, code: CodeType, offsets: list[int], r
         reads.add(value)
     if instruction.opcode in _NAMES:
         return [value, instruction.arg]  # low bits of the argument say how the name is used
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and all(isinstance(name, str) for name in value):
         return list(value)
     return [value if isinstance(value, str) else instruction.arg]
 
