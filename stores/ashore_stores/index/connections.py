@@ -80,9 +80,7 @@ async def open_reader(folder: str, name: str | None) -> Connection:
     """Read only, whoever asks what."""
 
     def connect() -> sqlite3.Connection:
-        db = empty() if name is None else _file(f"{folder}/{name}", "ro")
-        lock(db)
-        return db
+        return _prepared(empty() if name is None else _file(f"{folder}/{name}", "ro"), lock)
 
     return await _open(connect, folder, name)
 
@@ -90,11 +88,12 @@ async def open_reader(folder: str, name: str | None) -> Connection:
 async def open_writer(folder: str, name: str, *, check: bool) -> Connection:
     """For the projector. With `check` the whole file is looked through first."""
 
-    def connect() -> sqlite3.Connection:
-        db = _file(f"{folder}/{name}", "rw")
+    def prepare(db: sqlite3.Connection) -> None:
         for pragma in WRITER_PRAGMAS:
             db.execute(f"pragma {pragma}")
-        return db
+
+    def connect() -> sqlite3.Connection:
+        return _prepared(_file(f"{folder}/{name}", "rw"), prepare)
 
     connection = await _open(connect, folder, name)
     if check:
@@ -112,12 +111,13 @@ async def open_writer(folder: str, name: str, *, check: bool) -> Connection:
 async def create(folder: str, name: str) -> None:
     """An empty index, complete and closed."""
 
-    def connect() -> sqlite3.Connection:
-        db = _file(f"{folder}/{name}", "rwc")
+    def prepare(db: sqlite3.Connection) -> None:
         db.execute("pragma page_size = 8192")
         db.execute("pragma journal_mode = wal")
         db.executescript(f"begin; {schema()}; insert into progress values (1, 0, '0'); commit")
-        return db
+
+    def connect() -> sqlite3.Connection:
+        return _prepared(_file(f"{folder}/{name}", "rwc"), prepare)
 
     await (await _open(connect, folder, name)).close()
 
@@ -125,6 +125,15 @@ async def create(folder: str, name: str) -> None:
 def _file(path: str, mode: str) -> sqlite3.Connection:
     address = f"file:{quote(path, errors='surrogateescape')}?mode={mode}"
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+
+
+def _prepared(db: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    try:
+        prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 async def _open(connect: Callable[[], sqlite3.Connection], folder: str, name: str | None) -> Connection:

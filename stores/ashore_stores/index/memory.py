@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 from ashore_stores.errors import Closed, Conflict
 from ashore_stores.index.base import Rows
@@ -89,6 +90,7 @@ class MemoryIndex:
 
         if self._filled is None:
             self._filled = statements.empty()
+            self._drop = finalize(self, self._filled.close)
             for table in TABLES:
                 put = Put(table, list(map(itemgetter(*table.columns), self._tables[table.name].values())))
                 for statement, rows in statements.of(put):
@@ -112,7 +114,7 @@ class MemoryIndex:
 
     def _drop_filled(self) -> None:
         if self._filled is not None:
-            self._filled.close()
+            self._drop()
             self._filled = None
 
     def _check(self) -> None:
