@@ -127,6 +127,11 @@ def doubled_in(reading: Reading) -> list[str]:
     return found + [f"run {run} ended and never started" for run in reading.ended.keys() - reading.started.keys()]
 
 
+def failed_in(reading: Reading) -> list[str]:
+    """Runs that ended in any other way than well."""
+    return [f"run {run} {ended.state}" for run, ended in reading.ended.items() if ended.state != "done"]
+
+
 def misplaced_in(reading: Reading, *, settled: bool) -> list[str]:
     """Arrivals that do not lie in exactly one run's range, for each pipeline; those of no run yet are allowed unless `settled`."""
     arrivals = [(position, event) for position, event in reading.events if isinstance(event, Arrived)]

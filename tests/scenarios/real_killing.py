@@ -176,24 +176,27 @@ class Life:
 
     # ------------------------------------------------------------------ what is done
 
-    def measure(self, runs: int) -> tuple[int, int]:
-        """A dry run: between which calls, counted from the arrival of the first file, `runs` runs in a row were open."""
+    def measure(self, runs: int) -> int:
+        """A dry run: how many calls there are from the start of a run to its end, on the average of so many in a row."""
         with self._serving() as serving:
             self._settle(serving)
-            base = self._switch.count
-            low, begun = 0, len(self._started)
+            begun = len(self._started)
             self.project.put_next()
+            while len(self._started) == begun:
+                self._feed(serving)
+            base = self._switch.count
             while len(self._ended) < begun + runs:
                 self._feed(serving)
-                if not low and len(self._started) > begun:
-                    low = self._switch.count - base
-            high = self._switch.count - base
+            calls = (self._switch.count - base) // runs
             self._settle(serving)
             self._stop(serving)
-        return low, high
+        return calls
 
-    def kill(self, low: int, high: int) -> None:
-        """Restart, let what was left be done, check, and kill at a call between these; or now and then already on the way."""
+    def kill(self, calls: int) -> None:
+        """Restart, let what was left be done, check, and kill within so many calls of the start of a run.
+
+        Now and then within so many of the arrival of its file instead, or on the way of the restart.
+        """
         mode = self._chance.choice(MODES)
         with self._serving() as serving:
             if self._open_at_kill and self._chance.random() < 0.3:
@@ -202,13 +205,19 @@ class Life:
                 self._switch.disarm()
                 self._recovery = self._switch.count
                 self._check_restart()
-                self._switch.arm(self._chance.randint(low, high), mode)
-                self.project.put_next()
-                while self._feed(serving):
-                    pass
+                self._kill_at_work(serving, self._chance.randint(1, calls), mode)
             else:
                 self.figures.in_recovery += 1
             self._killed(serving, mode)
+
+    def _kill_at_work(self, serving: Serving, ahead: int, mode: str) -> None:
+        begun = len(self._started) + (self._chance.random() < 0.7)
+        self.project.put_next()
+        while len(self._started) < begun:
+            self._feed(serving)
+        self._switch.arm(ahead, mode)
+        while self._feed(serving):
+            pass
 
     def finish(self) -> None:
         """The last restart, in peace; and what the command line says of the home."""

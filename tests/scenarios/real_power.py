@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,17 +19,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import anyio
-from tests.scenarios.real_checking import Reading, damages_of_home, damages_of_log, doubled_in, lost_of, read_log
+from tests.scenarios.real_checking import damages_of_home, damages_of_log, doubled_in, failed_in, lost_of, read_log
+from tests.scenarios.real_writers import PATIENCE, Acknowledged, Writers
 
-ROOT = Path(__file__).parents[2]
 IMAGE_BYTES = 64 << 20
 SEGMENT = 16 << 10
 WRITERS = 2
-PATIENCE = 120.0
-"""Seconds without any news after which a writer is taken to hang."""
 
 
 @dataclass
@@ -93,52 +89,6 @@ class Machine:
         subprocess.run(command, check=True, capture_output=True, text=True)
 
 
-class Writers:
-    """The processes that write, and what they acknowledged."""
-
-    def __init__(self, home: str, plan: list[tuple[str, int, int]], bug: str, said: Path) -> None:
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self._rests: dict[int, bytes] = {}
-        environment = {name: value for name, value in os.environ.items() if name != "ASHORE_HOME"} | {"ASHORE_PLANTED_BUG": bug}
-        command = [sys.executable, "-m", "tests.scenarios.real_worker", "busy", home, str(SEGMENT)]
-        with said.open("ab") as aside:
-            for name, first, last in plan:
-                asked = [*command, name, str(first), str(last)]
-                process = subprocess.Popen(asked, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=aside)
-                assert process.stdout is not None
-                self.processes.append(process)
-                self._rests[process.stdout.fileno()] = b""
-
-    def news(self) -> list[dict[str, Any]] | None:
-        """What was acknowledged since; None once all of them have ended."""
-        if not self._rests:
-            return None
-        ready, _, _ = select.select(list(self._rests), [], [], PATIENCE)
-        if not ready:
-            raise TimeoutError("the writers hang")
-        found = []
-        for pipe in ready:
-            data = os.read(pipe, 1 << 16)
-            *lines, rest = (self._rests[pipe] + data).split(b"\n")
-            self._rests[pipe] = rest
-            if not data:
-                del self._rests[pipe]
-            found += [json.loads(line) for line in lines]
-        return found
-
-    def kill(self) -> None:
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            process.wait(PATIENCE)  # whatever the kernel was doing for it is done then
-
-    def close(self) -> None:
-        self.kill()
-        for process in self.processes:
-            assert process.stdout is not None
-            process.stdout.close()
-
-
 class Campaign:
     """A number of cuts in the life of one home."""
 
@@ -146,8 +96,7 @@ class Campaign:
         self._folder = folder
         self._chance = chance
         self._bug = bug
-        self._acknowledged: dict[int, str] = {}
-        self._ended: set[str] = set()
+        self._told = Acknowledged()
         self._next = 0
         self.report = Report()
 
@@ -163,12 +112,14 @@ class Campaign:
                 self._settle(machine)
         finally:
             machine.unmount()
-            self.report.frames, self.report.runs = len(self._acknowledged), len(self._ended)
+            self.report.frames, self.report.runs = len(self._told.frames), len(self._told.ended)
 
     @contextmanager
     def _writing(self, machine: Machine, plan: list[tuple[str, int, int]]) -> Iterator[Writers]:
-        writers = Writers(machine.home, plan, self._bug, self._folder / "said")
+        writers = Writers(machine.home, SEGMENT, self._folder / "said")
         try:
+            for name, first, last in plan:
+                writers.hire(name, first, last, ASHORE_PLANTED_BUG=self._bug)
             yield writers
         finally:
             writers.close()
@@ -177,48 +128,36 @@ class Campaign:
         """Until some more runs were acknowledged by all writers together; then they are killed, and the rest is read."""
         first, self._next = self._next, self._next + 10_000
         plan = [(f"writer-{number}", first, self._next) for number in range(WRITERS)]
-        enough = len(self._ended) + self._chance.randint(1, 40)
+        enough = len(self._told.ended) + self._chance.randint(1, 40)
         with self._writing(machine, plan) as writers:
-            while len(self._ended) < enough and (news := writers.news()) is not None:
-                self._acknowledge(news)
+            while len(self._told.ended) < enough and self._told.hear(writers):
+                pass
             writers.kill()
-            while (news := writers.news()) is not None:
-                self._acknowledge(news)
+            while self._told.hear(writers):
+                pass
         ended = [process.returncode for process in writers.processes if process.returncode != -9]
         self.report.problems += [f"a writer ended by itself: {code}; see {self._folder / 'said'}" for code in ended]
 
     def _settle(self, machine: Machine) -> None:
         """In peace: what was left is done."""
         with self._writing(machine, [("last", 0, 0)]) as writers:
-            while (news := writers.news()) is not None:
-                self._acknowledge(news)
+            while self._told.hear(writers):
+                pass
             code = writers.processes[0].wait(PATIENCE)
         self.report.problems += [f"the last one ended with {code}; see {self._folder / 'said'}"] if code else []
         self._check(machine, settled=True)
-
-    def _acknowledge(self, news: list[dict[str, Any]]) -> None:
-        for told in news:
-            if "first" in told:
-                if self._acknowledged.setdefault(told["first"], told["digest"]) != told["digest"]:
-                    self.report.problems.append(f"the frame at {told['first']} was acknowledged with two contents")
-            else:
-                self._ended.add(told["run"])
 
     def _check(self, machine: Machine, *, settled: bool) -> None:
         problems = self.report.problems
         problems += damages_of_log(f"{machine.home}/log")
         reading = anyio.run(read_log, f"{machine.home}/log")
-        problems += reading.problems + lost_of(self._acknowledged, reading) + doubled_in(reading)
-        problems += [f"the end of run {run} was told and is gone" for run in self._ended - reading.ended.keys()]
+        problems += self._told.problems + reading.problems + lost_of(self._told.frames, reading) + doubled_in(reading)
+        problems += [f"the end of run {run} was told and is gone" for run in self._told.ended - reading.ended.keys()]
         problems += anyio.run(damages_of_home, machine.home, reading)
         if settled:
-            problems += [f"run {run} is not over" for run in reading.open_runs] + _failed(reading)
+            problems += [f"run {run} is not over" for run in reading.open_runs] + failed_in(reading)
         self.report.repaired += bool(reading.notes)
         self.report.segments = len(os.listdir(f"{machine.home}/log/segments"))
-
-
-def _failed(reading: Reading) -> list[str]:
-    return [f"run {run} {ended.state}" for run, ended in reading.ended.items() if ended.state != "done"]
 
 
 def main(folder: str, cuts: str, seed: str, bug: str = "") -> None:
