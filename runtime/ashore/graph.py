@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, final
 from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
 from ashore.definitions import Definition
-from ashore.each import Each
+from ashore.elements import Each
 from ashore.errors import GraphError
 from ashore.events import Call, Failure, FileUse, Input, Output, path_text
 from ashore.files import File

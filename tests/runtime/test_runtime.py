@@ -407,7 +407,7 @@ async def test_leaving_by_an_error_leaves_the_run_to_be_resumed(home: Path) -> N
             left = await rt.start(waiting(1))
             await began.wait()
             while "later 5" not in executed:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
             raise KeyError(left.id)
 
     with pytest.raises(KeyError) as caught:
