@@ -6,6 +6,8 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import anyio
+
 from ashore.errors import HomeError
 from ashore.home import Home, open_home
 from ashore_stores import Damage as Damage
@@ -28,8 +30,14 @@ class Stack:
     artifacts: ArtifactStore
 
     async def aclose(self) -> None:
-        await self.artifacts.aclose()
-        await self.log.aclose()
+        """Close them all. Whoever is cancelled meanwhile, however often, still waits for it: in a task of its own it is not hit."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._close)
+
+    async def _close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.artifacts.aclose()
+            await self.log.aclose()
 
 
 async def open_stack(
