@@ -32,6 +32,7 @@ from ashore.faces.cli.naming import Short
 from ashore.faces.cli.progress import Narrator
 from ashore.faces.cli.results import any_json, event_json
 from ashore.faces.cli.settings import Settings
+from ashore.faces.cli.showing import files_in
 from ashore.faces.cli.targeting import called, expanded
 from ashore.faces.cli.terminal import GREEN, PLAIN, Terminal, printable
 from ashore.faces.cli.texts import duration, parameters, size, table, value_text
@@ -357,3 +358,9 @@ def test_on_a_terminal_only_what_is_worth_keeping_stays() -> None:
         "  inbox/bad\\udcff.csv failed: ValueError: no rows (flights.py:12)",
         "run 01234567 grow 500 ms: 1/2 steps, 1 ran, 0 cached, 1 failed",
     ]
+
+
+def test_a_parameter_that_is_called_file_is_not_taken_for_one() -> None:
+    jan = {"file": "jan.csv", "size": 16, "digest": "sha256-00"}
+    assert list(files_in({"file": jan})) == [jan]
+    assert list(files_in({"file": [jan, {"file": "feb.csv"}], "size": 3})) == [jan, {"file": "feb.csv"}]

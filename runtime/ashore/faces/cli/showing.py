@@ -74,7 +74,7 @@ def _file(file: Mapping[str, Any]) -> str:
 def files_in(value: Any) -> Iterator[Mapping[str, Any]]:
     """The files among parameters, as `ashore.codec.show` gives them."""
     if isinstance(value, dict):
-        if "file" in value and set(value) <= {"file", "size", "digest"}:
+        if isinstance(value.get("file"), str) and set(value) <= {"file", "size", "digest"}:
             yield value
         else:
             for item in value.values():
