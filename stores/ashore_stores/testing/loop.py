@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import heapq
 import random
+import warnings
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
@@ -285,7 +286,9 @@ def _where(task: asyncio.Task[Any]) -> str:
 def _close_quietly(coroutine: Any) -> None:
     """End what was left behind; its `finally` blocks run, but whatever they do or raise is nobody's business."""
     try:
-        coroutine.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # some had not even begun
+            coroutine.close()
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # noqa: BLE001
