@@ -107,7 +107,7 @@ def _read_format(disk: Disk, where: str) -> _Format | None:
         file.close()
     try:
         known = msgspec.json.decode(raw, type=_Format)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HomeError(f"{where}/format.json is damaged ({error}): restore it, or move the folder away to begin anew") from error
     if known.format > FORMAT or known.digest != "sha256":
         raise NewerFormat(
