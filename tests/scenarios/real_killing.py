@@ -36,7 +36,7 @@ from tests.scenarios.real_project import Project
 
 HERE: Final = Path(__file__).parent
 MODES: Final = ("before", "half", "after")
-PATIENCE: Final = 120.0
+PATIENCE: Final = 60.0
 """Seconds without any news after which the daemon is taken to hang."""
 
 
@@ -163,7 +163,7 @@ class Life:
         self._started: set[str] = set()
         self._ended: set[str] = set()
         self._open_at_kill: set[str] = set()
-        self._recovery = 0
+        self._has_torn_watermark = False
 
     @contextmanager
     def _serving(self) -> Iterator[Serving]:
@@ -179,16 +179,16 @@ class Life:
     def measure(self, runs: int) -> int:
         """A dry run: how many calls there are from the start of a run to its end, on the average of so many in a row."""
         with self._serving() as serving:
-            self._settle(serving)
+            self._settle_or_fail(serving)
             begun = len(self._started)
             self.project.put_next()
-            while len(self._started) == begun:
-                self._feed(serving)
+            while len(self._started) == begun and self._feed(serving):
+                pass
             base = self._switch.count
-            while len(self._ended) < begun + runs:
-                self._feed(serving)
+            while len(self._ended) < begun + runs and self._feed(serving):
+                pass
             calls = (self._switch.count - base) // runs
-            self._settle(serving)
+            self._settle_or_fail(serving)
             self._stop(serving)
         return calls
 
@@ -200,10 +200,9 @@ class Life:
         mode = self._chance.choice(MODES)
         with self._serving() as serving:
             if self._open_at_kill and self._chance.random() < 0.3:
-                self._switch.arm(self._chance.randint(1, max(int(0.7 * self._recovery), 40)), mode)
+                self._switch.arm(self._chance.randint(1, calls), mode)
             if self._settle(serving):
                 self._switch.disarm()
-                self._recovery = self._switch.count
                 self._check_restart()
                 self._kill_at_work(serving, self._chance.randint(1, calls), mode)
             else:
@@ -213,8 +212,8 @@ class Life:
     def _kill_at_work(self, serving: Serving, ahead: int, mode: str) -> None:
         begun = len(self._started) + (self._chance.random() < 0.7)
         self.project.put_next()
-        while len(self._started) < begun:
-            self._feed(serving)
+        while len(self._started) < begun and self._feed(serving):
+            pass
         self._switch.arm(ahead, mode)
         while self._feed(serving):
             pass
@@ -222,7 +221,7 @@ class Life:
     def finish(self) -> None:
         """The last restart, in peace; and what the command line says of the home."""
         with self._serving() as serving:
-            self._settle(serving)
+            self._settle_or_fail(serving)
             self._check_restart()
             self._stop(serving)
         for command in (["log", "verify"], ["index", "rebuild"]):
@@ -244,6 +243,10 @@ class Life:
                 if name not in self._arrived:  # the scan at the start would take it after two looks: a hint saves that time
                     self.project.put_again(name)
         return True
+
+    def _settle_or_fail(self, serving: Serving) -> None:
+        if not self._settle(serving):
+            raise ChildProcessError(f"the daemon ended with {serving.process.wait(PATIENCE)}; see {self.project.root / 'said'}")
 
     def _is_settled(self) -> bool:
         arrived = all(name in self._arrived for name in self.project.put_names)
@@ -296,7 +299,8 @@ class Life:
         self._expect([] if code == -signal.SIGKILL else [f"the daemon ended by itself: {code}; see {self.project.root / 'said'}"])
         self.figures.kills += 1
         self.figures.add_call(self._switch.what, mode, self.project.home)
-        self._expect([one for one in damages_of_log(f"{self.project.home}/log") if not self._is_torn_watermark(one, mode)])
+        self._has_torn_watermark |= mode == "half" and self._switch.what.endswith("/log/watermark")
+        self._expect([one for one in damages_of_log(f"{self.project.home}/log") if not self._is_torn_watermark(one)])
         copy = self.project.root / "copy"
         shutil.copytree(self.project.home, copy)
         try:
@@ -307,9 +311,9 @@ class Life:
         finally:
             shutil.rmtree(copy)
 
-    def _is_torn_watermark(self, damage: str, mode: str) -> bool:
-        """Half of a watermark's part is told, and mended by the restart."""
-        return mode == "half" and self._switch.what.endswith("/log/watermark") and "/log/watermark at offset" in damage
+    def _is_torn_watermark(self, damage: str) -> bool:
+        """Half of a watermark's part is told, until somebody flushes."""
+        return self._has_torn_watermark and "/log/watermark at offset" in damage
 
     def _check_restart(self) -> None:
         """While the daemon lives, and after everything that was left is done."""
@@ -320,6 +324,7 @@ class Life:
         self._expect([f"run {run} was not adopted" for run in self._open_at_kill - reading.adopted])
         self._expect(anyio.run(damages_of_home, home, reading))
         self._expect(anyio.run(index_differences, home))
+        self._has_torn_watermark = False
         self.figures.restarts += 1
         self.figures.adopted += len(self._open_at_kill)
         self._open_at_kill = set()

@@ -27,7 +27,7 @@ pytestmark = [
 
 KILLS = int(os.environ.get("ASHORE_KILLS", "0"))
 SEED = int(os.environ.get("ASHORE_KILLS_SEED", "1"))
-FEW = 20
+FEW = 15
 PER_HOME = 20
 RUNS = 3
 """So many runs in a row are looked at to find where to kill."""
@@ -68,10 +68,8 @@ def test_a_writer_killed_at_any_call_while_segments_change_leaves_a_sound_home(t
     while writing.kills < kills and not writing.problems:
         writing.kill()
     writing.finish()
-    print(
-        f"{monotonic() - begun:.0f} s: {writing.kills} kills, {writing.segments} segments, {len(writing.told.ended)} runs",
-        flush=True,
-    )
+    told = f"{writing.kills} kills, {writing.segments} segments, {len(writing.told.ended)} runs"
+    print(f"{monotonic() - begun:.0f} s: {told}", flush=True)
     assert not writing.problems, "\n".join(writing.problems)
     assert writing.segments > kills
     assert len(writing.told.ended) >= kills
