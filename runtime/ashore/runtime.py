@@ -93,8 +93,6 @@ class Runtime:
         self._environment: EnvironmentSeen | None = None
         self._listens = False
 
-    # ------------------------------------------------------------------ the block
-
     async def __aenter__(self) -> Self:
         self._is_own_stack = isinstance(self._asked, str)
         if isinstance(self._asked, str):
@@ -149,8 +147,6 @@ class Runtime:
     def __repr__(self) -> str:
         where = self.stack.home.path if hasattr(self, "stack") else "not open"
         return f"<Runtime {where}: {len(self.running())} running>"
-
-    # ------------------------------------------------------------------ starting
 
     async def start(self, call: Handle[T], /, *, key: str | None = None) -> Run[T]:
         """Start a run of a call; returns when its start is durable.
@@ -300,8 +296,6 @@ class Runtime:
             recorded = prepared_again(prepared.work, history.started).shown()
         raise KeyConflict(key, prepared.work.name, recorded, prepared.shown(), run=run_id)
 
-    # ------------------------------------------------------------------ runs that are there already
-
     async def run(self, id: str) -> Run[Any]:
         """The run with this id, whichever process drives it. Raises `AshoreError` if there is none."""
         if RunId(id) not in self._runs:
@@ -377,8 +371,6 @@ class Runtime:
         batch = Batch(encode([asked]), 1, entries=(Entry(RunSpace.CANCELS, topic, b"asked"),), topics=(topic,))
         await self.stack.log.durable(self.stack.log.queue(batch))
 
-    # ------------------------------------------------------------------ adoption
-
     async def _adopt_dead(self) -> None:
         """Take over the unfinished runs of dead owners, of the pipelines named in `resume`."""
         await self.stack.log.refresh()
@@ -443,9 +435,9 @@ class Runtime:
         for event in invoked(run_id, graph, known):
             drive.journal.record(event)
         log.info("run adopted", run=run_id, pipeline=work.name)
+        if self.stack.log.register(RunSpace.CANCELS, run_id.encode()):
+            drive.cancel()  # asked for while nobody drove it
         return self._go(drive, work)
-
-    # ------------------------------------------------------------------ what others say
 
     async def _listen_later(self) -> None:
         await self.stack.ports.clock.sleep(_LISTEN_AFTER)
@@ -459,6 +451,8 @@ class Runtime:
     async def _listen(self) -> None:
         """Follow the log for the ends of watched runs and for requests to cancel ours."""
         start = await self.stack.log.refresh()
+        for topic in self.stack.log.registers(RunSpace.CANCELS):  # asked for before we listened
+            self._cancel(RunId(topic.decode()))
         for run_id, courses in list(self._watched.items()):
             await self._catch_up(run_id, courses)
         async for frame in self.stack.log.follow(Position(start)):
@@ -480,9 +474,14 @@ class Runtime:
                 course.receive(event)
             if isinstance(event, RunEnded):
                 self._watched.pop(event.run, None)
-            run = self._runs.get(event.run) if isinstance(event, CancelAsked) else None
-            if run is not None and isinstance(run._course, Driven):
-                run._course.drive.cancel()
+            if isinstance(event, CancelAsked):
+                self._cancel(event.run)
+
+    def _cancel(self, run_id: RunId) -> None:
+        """Somebody asked for it, from whichever process."""
+        run = self._runs.get(run_id)
+        if run is not None and isinstance(run._course, Driven):
+            run._course.drive.cancel()
 
 
 def _taken(call: Handle[Any]) -> Bound:
