@@ -21,9 +21,9 @@ def main(names: list[str]) -> int:
         caught = hunt(bug)
         if caught is None:
             escaped += 1
-            print(f"{bug.name:28} {'sim_stores':12} {'-':>5} {'-':>8}  NOT CAUGHT in {bug.seeds} seeds")
+            print(f"{bug.name:28} {bug.harness:12} {'-':>5} {'-':>8}  NOT CAUGHT in {bug.seeds} seeds")
         else:
-            print(f"{bug.name:28} {'sim_stores':12} {caught.seed:5} {caught.seconds:8.2f}  {caught.message[:90]}")
+            print(f"{bug.name:28} {bug.harness:12} {caught.seed:5} {caught.seconds:8.2f}  {caught.message[:90]}")
     return 1 if escaped else 0
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.museum import recovery, stores
+from tests.museum import recovery, runtime, stores
 
-BUGS = (*stores.BUGS, *recovery.BUGS)
+BUGS = (*stores.BUGS, *recovery.BUGS, *runtime.BUGS)

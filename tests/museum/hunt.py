@@ -1,13 +1,16 @@
-"""The hunt: seeds of the simulation of the stores, one after the other, until one reports a broken promise."""
+"""The hunt: seeds of a simulation, one after the other, until one reports a broken promise."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.museum.planting import Bug, planted
-from tests.scenarios.sim_stores import run_seed
+from tests.scenarios import sim_runtime, sim_stores
 from tests.scenarios.sim_stores_history import Violation
+
+HARNESSES: dict[str, Callable[[int], object]] = {"sim_stores": sim_stores.run_seed, "sim_runtime": sim_runtime.run_seed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ def hunt(bug: Bug) -> Caught | None:
     with planted(bug):
         for seed in range(bug.seeds):
             try:
-                run_seed(seed)
+                HARNESSES[bug.harness](seed)
             except Violation as violation:
                 return Caught(seed, time.process_time() - began, violation.invariant, str(violation))
     return None

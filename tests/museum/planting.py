@@ -20,6 +20,8 @@ class Bug:
     swaps: tuple[Swap, ...]
     seeds: int = 300
     """Within so many seeds it must be caught."""
+    harness: str = "sim_stores"
+    """Which simulation hunts it."""
 
 
 @contextmanager
