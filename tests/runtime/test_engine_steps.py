@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from ashore import Handle, MaterializeError, Outputs, RunCancelled, RunFailed, Runtime, StepError, StepFailure, each, pipeline, step
 from ashore.engine.failures import exception_of, failure_of
+from ashore.events import ElementsRan, StepRan, decode
 
 pytestmark = pytest.mark.anyio
 
@@ -616,6 +617,50 @@ async def test_a_result_that_cannot_be_recorded_is_refused_before_anything_runs(
     with pytest.raises(Exception, match="the pipeline's result cannot be recorded"):
         await odd()
     assert executed == []
+
+
+async def test_what_is_reused_is_on_record_before_whoever_reuses_it(rt: Runtime) -> None:
+    @step(cache=True)
+    async def kept(x: int) -> int:
+        return x
+
+    @step
+    async def after(x: int) -> int:
+        return x + 1
+
+    @pipeline
+    def long(x: int) -> Any:
+        handle = kept(x)
+        for _ in range(300):  # all on one pump: nothing of it is handed on before the end
+            handle = after(handle)
+        return handle, kept(each([x + 1]))
+
+    @pipeline
+    def short(x: int) -> Any:
+        return kept(x), kept(each([x + 1]))
+
+    async def go(call: Handle[Any]) -> None:
+        await (await rt.start_soon(call))
+
+    async with anyio.create_task_group() as group:
+        for number in range(0, 20, 2):
+            group.start_soon(go, long(number))
+            group.start_soon(go, short(number))
+    frames = [frame async for frame in rt.stack.log.read()]
+    events = [event for frame in frames for event in decode(frame.batch.body, frame.count)]
+    outcomes = [event for event in events if isinstance(event, (StepRan, ElementsRan))]
+    seen: set[tuple[str, bytes]] = set()
+    for event in outcomes:
+        seen.add((event.run, event.invocation))
+        assert set(origins_of(event)) <= seen
+    assert sum(len(origins_of(event)) for event in outcomes) > 5
+
+
+def origins_of(event: StepRan | ElementsRan) -> list[tuple[str, bytes]]:
+    """Whose outputs it reuses."""
+    if isinstance(event, ElementsRan):
+        return [(run, event.invocation) for _, run in event.reused]
+    return [(event.reused_run, event.reused_invocation)] if event.reused_run else []
 
 
 # Threads.

@@ -67,6 +67,7 @@ class Drive:
         if any(node.is_reusable for node in self.graph.nodes):
             await self.means.reuse.warm()
         self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context, self.broken)
+        self.means.reuse.running[self.run] = self._put_on_record
         try:
             self.machine.begin()
             if not self._is_cancelled:
@@ -90,8 +91,8 @@ class Drive:
         self._is_left = True
         if self._timer is not None:
             self._timer.cancel()
-        self.outcomes.write_columns(all_of_them=True)
-        self._hand_on()
+        self._put_on_record()
+        self.means.reuse.running.pop(self.run, None)
 
     def recalled(self) -> None:
         """The machine was given a history: what was recorded is final, what is left runs."""
@@ -296,6 +297,11 @@ class Drive:
             return
         if not self.outcomes.write_columns() and self._timer is None and self._pumps is not None:
             self._timer = self._pumps.later(FRESH, self._in_time)
+        self._hand_on()
+
+    def _put_on_record(self) -> None:
+        """Hand on all that has gathered, elements of fan-outs too."""
+        self.outcomes.write_columns(all_of_them=True)
         self._hand_on()
 
     def _in_time(self) -> None:

@@ -51,6 +51,8 @@ class Outcomes:
 
     def reused(self, unit: Unit, made: Made) -> None:
         """A unit has the outputs that another invocation made."""
+        if made.run != self._run:
+            self._means.reuse.put_on_record(made)
         if type(unit) is Element:
             self._settle_element(unit, made.outputs, made.run)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ashore.engine.state import outputs_of
@@ -34,6 +35,8 @@ class Reuse:
         self._made: dict[CacheKey, Made] = {}
         self._whole: set[bytes] = set()
         self._is_warm = False
+        self.running: dict[RunId, Callable[[], None]] = {}
+        """For each run that is driven now, how it hands on what it has recorded so far."""
 
     async def warm(self) -> None:
         """Learn the keys of the log, off the loop, so that later look-ups do not wait for the disk."""
@@ -44,6 +47,12 @@ class Reuse:
     def made(self, key: CacheKey) -> Made | None:
         """What is known here and now under this key."""
         return self._made.get(key)
+
+    def put_on_record(self, made: Made) -> None:
+        """Before anybody states that this is reused: its maker's own event stands before that in the log."""
+        hand_on = self.running.get(made.run)
+        if hand_on is not None:
+            hand_on()
 
     def is_recorded(self, key: CacheKey) -> bool:
         """Whether the log has an outcome under this key that `find` can bring."""
