@@ -619,26 +619,30 @@ async def test_a_result_that_cannot_be_recorded_is_refused_before_anything_runs(
     assert executed == []
 
 
+@step(cache=True)
+async def kept(x: int) -> int:
+    return x
+
+
+@step
+async def after(x: int) -> int:
+    return x + 1
+
+
+@pipeline
+def long(x: int) -> Any:
+    handle = kept(x)
+    for _ in range(300):  # all on one pump: nothing of it is handed on before the end
+        handle = after(handle)
+    return handle, kept(each([x + 1]))
+
+
+@pipeline
+def short(x: int) -> Any:
+    return kept(x), kept(each([x + 1]))
+
+
 async def test_what_is_reused_is_on_record_before_whoever_reuses_it(rt: Runtime) -> None:
-    @step(cache=True)
-    async def kept(x: int) -> int:
-        return x
-
-    @step
-    async def after(x: int) -> int:
-        return x + 1
-
-    @pipeline
-    def long(x: int) -> Any:
-        handle = kept(x)
-        for _ in range(300):  # all on one pump: nothing of it is handed on before the end
-            handle = after(handle)
-        return handle, kept(each([x + 1]))
-
-    @pipeline
-    def short(x: int) -> Any:
-        return kept(x), kept(each([x + 1]))
-
     async def go(call: Handle[Any]) -> None:
         await (await rt.start_soon(call))
 
