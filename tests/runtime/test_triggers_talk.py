@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from io import StringIO
 
+import pytest
+
+from ashore.errors import GraphError, TargetError
 from ashore.events import (
     ArrivalRefused,
     Arrived,
@@ -18,9 +21,11 @@ from ashore.events import (
     StepFailed,
     StepRan,
 )
+from ashore.faces.daemon.main import FAILED, NOT_FOUND, TRANSIENT, USAGE, ServedAlready, exit_code
 from ashore.faces.daemon.progress import Progress
 from ashore.faces.daemon.talk import Talk, printable
 from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
+from ashore_stores.errors import Corrupt, Full, NewerFormat, ReadOnly, Unavailable
 
 RUN = RunId("0123456789abcdef0123")
 READ, FIT = InvocationId(b"r" * 16), InvocationId(b"f" * 16)
@@ -87,3 +92,21 @@ def test_a_name_cannot_command_the_terminal() -> None:
         "refused inbox/größe two.csv: a folder",
     ]
     assert printable("plain größe, 100%") == "plain größe, 100%"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TargetError("no such file"), NOT_FOUND),
+        (ServedAlready("by process 7"), TRANSIENT),
+        (Unavailable("not now"), TRANSIENT),
+        (Full("no room"), TRANSIENT),
+        (Corrupt("damaged"), FAILED),
+        (ReadOnly("no permission"), USAGE),
+        (NewerFormat("of a newer ashore"), USAGE),
+        (GraphError("wrong"), USAGE),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_a_service_manager_learns_whether_starting_it_again_may_help(error: Exception, code: int) -> None:
+    assert exit_code(error) == code

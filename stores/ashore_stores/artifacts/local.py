@@ -262,7 +262,7 @@ class LocalArtifactStore:
     def _corrupt(self, digest: Digest, found: str) -> Corrupt:
         path = self._path(digest)
         return Corrupt(
-            f"{path!r} is damaged: it is {found}. It is not served; restore it from a copy, or make the same artifact again",
+            f"{path!r} is damaged: it is {found}. It is not served; restore it from a copy, or remove it to have it made again",
             path=path,
         )
 

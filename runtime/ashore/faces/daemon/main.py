@@ -31,7 +31,7 @@ from ashore.targets import load_file, target_of
 from ashore.triggers.scan import BadPattern
 from ashore.triggers.serving import Holder, claim_serving
 from ashore.works import Pipeline
-from ashore_stores.errors import StoreError
+from ashore_stores.errors import Corrupt, NewerFormat, ReadOnly, StoreError
 from ashore_stores.ports import Clock
 
 GRACE: Final = 10.0
@@ -68,9 +68,10 @@ def exit_code(error: Exception) -> int:
     """What the shell is told about an error that ended the daemon."""
     if isinstance(error, TargetError):
         return NOT_FOUND
-    if isinstance(error, ServedAlready | StoreError):
-        return TRANSIENT
-    return USAGE
+    if isinstance(error, Corrupt):
+        return FAILED
+    is_later_no_better = isinstance(error, ReadOnly | NewerFormat)
+    return TRANSIENT if isinstance(error, ServedAlready | StoreError) and not is_later_no_better else USAGE
 
 
 async def _main(files: Sequence[str], home: str | None, grace: float, talk: Talk) -> int:
