@@ -46,6 +46,8 @@ def executed_by_run(folder: Path) -> dict[str, list[str]]:
                 reused = {index for index, _ in event["reused"]}
                 fresh = [index for index in event["indices"] if index not in reused]
                 executed[event["run"]] += [steps[event["run"]][event["invocation"]]] * len(fresh)
+            case _:
+                pass
     return executed
 
 
