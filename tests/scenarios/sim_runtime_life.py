@@ -10,6 +10,7 @@ import hashlib
 import io
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from ashore.stack import Stack
 from ashore.triggers.ranges import Arrival
 from ashore.triggers.watch import Notice
 from ashore_stores.artifacts.local import LocalArtifactStore
+from ashore_stores.errors import StoreError
 from ashore_stores.keys import Cursor, Position
 from ashore_stores.logs.base import Frame
 from ashore_stores.logs.segment import open_segment_log
@@ -82,6 +84,7 @@ class People:
 
     deeds: list[Deed]
     done: int = 0
+    boot: int = 0
     contents: dict[bytes, bytes] = field(default_factory=dict)
     """By digest, all that a file of the inbox ever held."""
     restless: set[str] = field(default_factory=set)
@@ -94,7 +97,8 @@ class People:
             self.done += 1
             if disk.stat(deed.path) is not None or not deed.is_flushed:
                 self.restless.add(deed.path)
-            await getattr(self, deed.manner)(disk, deed)
+            with suppress(StoreError):  # no room: somebody else's trouble
+                await getattr(self, deed.manner)(disk, deed)
 
     async def rename(self, disk: SimDisk, deed: Deed) -> None:
         self.note(deed.content)
@@ -126,14 +130,15 @@ class People:
         disk.remove(deed.path)
 
     def wake(self, disk: SimDisk) -> None:
-        """The machine came up again, perhaps after a power cut. What that tore has another time.
+        """The machine is on again. Files whose bytes the power cut may have taken or torn have another time than before.
 
-        A file system that keeps size and time of bytes that it lost cannot be seen through by looking at either: a known limit.
+        A file system that keeps size and time of bytes that it lost cannot be seen through by looking at them: a known limit.
         """
         folder = disk.machine.medium.folder(FOLDER)
-        for _, node in sorted(folder.entries.items()) if folder else ():
-            if isinstance(node, Content) and hashlib.sha256(node.data).digest() not in self.contents:
+        for name, node in sorted(folder.entries.items()) if folder and disk.machine.boot > self.boot else ():
+            if isinstance(node, Content) and f"{FOLDER}/{name}" in self.restless:
                 node.mtime_ns += 1
+        self.boot = disk.machine.boot
         self.look(disk)
 
     def look(self, disk: SimDisk) -> dict[str, bytes]:

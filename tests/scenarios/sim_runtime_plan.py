@@ -35,25 +35,29 @@ class Plan:
     ends: tuple[End, ...]
     requests: tuple[tuple[str, str, float, str, str], ...]
     deeds: tuple[Deed, ...]
+    has_faults: bool
+    """Whether the disk, in the first life, fails once or has no room; later ones find it mended."""
     has_damage: bool
 
 
 def plan_for(seed: int) -> Plan:
     chance = random.Random(f"runtime-{seed}")
-    has_faults = chance.random() < 0.15
+    trouble = chance.choice(("flush", "write", "room", *[""] * 12))
     return Plan(
         seed=seed,
         settings=LogSettings(segment_bytes=chance.choice((1, 1500, 4000, 4000, 1 << 20))),
         preempt=chance.choice((0.0, 0.0, 0.1)),
         faults=Faults(
-            flush_error_at=chance.randint(5, 60) if has_faults else None,
+            flush_error_at=chance.randint(5, 60) if trouble == "flush" else None,
             is_forgetful=chance.random() < 0.4,
-            write_error_at=chance.randint(20, 120) if has_faults and chance.random() < 0.4 else None,
+            write_error_at=chance.randint(20, 120) if trouble == "write" else None,
+            room=chance.randint(3_000, 60_000) if trouble == "room" else None,
             short_writes=chance.choice((0.0, 0.2)),
         ),
         ends=tuple(_end(chance, is_first=number == 0) for number in range(chance.choice((1, 1, 2, 2, 3)))),
         requests=tuple(_requests(chance)),
         deeds=tuple(_deeds(chance)),
+        has_faults=bool(trouble),
         has_damage=chance.random() < 0.5,
     )
 
