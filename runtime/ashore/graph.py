@@ -48,11 +48,14 @@ class Ref:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FileRef:
     """A place in an argument that is a file, looked at already."""
 
     file: File
+
+    def __repr__(self) -> str:
+        return repr(self.file)
 
     @property
     def identity(self) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from ashore import codec
 from ashore.codec import Unencodable, encode
 from ashore.engine.failures import exception_of, failure_of
-from ashore.errors import GraphError, StepError
+from ashore.errors import GraphError, StepError, did_you_mean
 
 
 class Odd(ValueError):
@@ -70,3 +70,14 @@ def test_an_error_of_ours_without_a_line_of_theirs_is_its_sentence() -> None:
         told = failure_of(error)
     assert told.where == ""
     assert told.traceback == f"ashore.codec.tags.Unencodable: {told.message}\n"
+
+
+def test_a_bug_of_ours_is_told_with_our_lines() -> None:
+    try:
+        did_you_mean("lr", 4)  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001
+        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
+        told = failure_of(error)
+    folder = str(PurePath(codec.__file__).parents[1])
+    assert told.where.startswith(folder)
+    assert folder in told.traceback

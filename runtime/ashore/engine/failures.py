@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from ashore.codec import decode, encode
-from ashore.errors import AshoreError, StepFailure
+from ashore.errors import AshoreError, InternalError, StepFailure
 from ashore.events import Failure
 from ashore.graph import Node
 from ashore.ids import RunId
@@ -42,6 +42,8 @@ def annotate(error: Exception, node: Node, run: RunId, element: str = "") -> Exc
     note = f"in step {node.work.name}({inputs}){element} of run {run}"
     with suppress(Exception):  # a class may refuse attributes (a frozen dataclass does)
         error.__traceback__ = trimmed(error.__traceback__)
+    if _is_finding(error) and not _where(error):
+        error.__traceback__ = error.__cause__ = None  # its sentence is all that there is to say
     with suppress(Exception):
         error.add_note(note)
     return error
@@ -62,20 +64,29 @@ def failure_of(error: BaseException) -> Failure:
 
 def _traceback_of(error: BaseException) -> str:
     shown = traceback.TracebackException(type(error), error, trimmed(error.__traceback__))
-    _leave_ours_out(shown)
+    _leave_ours_out(shown, error)
     return "".join(shown.format())
 
 
-def _leave_ours_out(shown: traceback.TracebackException) -> None:
-    """Drop our frames, and causes that have no others: how we found out says nothing to users."""
-    shown.stack = traceback.StackSummary.from_list([frame for frame in shown.stack if not frame.filename.startswith(_FOLDERS)])
-    for further in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
-        if further is not None:
-            _leave_ours_out(further)
-    if shown.__cause__ is not None and not shown.__cause__.stack:
-        shown.__cause__ = None
-    if shown.__context__ is not None and not shown.__context__.stack:
-        shown.__context__ = None
+def _leave_ours_out(shown: traceback.TracebackException, error: BaseException) -> None:
+    """Drop our frames, and causes of which nothing is left: how we found out says nothing to users. Bugs of ours stay whole."""
+    theirs = [frame for frame in shown.stack if not frame.filename.startswith(_FOLDERS)]
+    if theirs or _is_finding(error):
+        shown.stack = traceback.StackSummary.from_list(theirs)
+    if shown.__cause__ is not None and error.__cause__ is not None:
+        _leave_ours_out(shown.__cause__, error.__cause__)
+        shown.__cause__ = shown.__cause__ if shown.__cause__.stack else None
+    if shown.__context__ is not None and error.__context__ is not None:
+        _leave_ours_out(shown.__context__, error.__context__)
+        shown.__context__ = shown.__context__ if shown.__context__.stack else None
+    if isinstance(error, BaseExceptionGroup):
+        for one, of_group in zip(shown.exceptions or (), error.exceptions, strict=False):
+            _leave_ours_out(one, of_group)
+
+
+def _is_finding(error: BaseException) -> bool:
+    """Whether it is an error that we raise on purpose, about something of theirs."""
+    return type(error).__module__.partition(".")[0] in _HOUSE and not isinstance(error, InternalError)
 
 
 def _notes_of(error: BaseException) -> list[str]:
@@ -133,8 +144,10 @@ def _imported(name: str) -> type[Exception] | None:
 
 
 def _where(error: BaseException) -> str:
-    """The innermost line that is not ours."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_FOLDERS)]
+    """The innermost line that is not ours; of a bug of ours, ours."""
+    raised = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in raised if not frame.filename.startswith(_FOLDERS)]
+    frames = theirs if theirs or _is_finding(error) else raised
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
