@@ -76,7 +76,7 @@ class Recorded:
         if self._state == "running":
             raise AshoreError(
                 f"run {self._run[:SHORT]} belongs to another process, and the catalogue only reads",
-                mend=f"Cancel it by `ashore cancel {self._run[:SHORT]}`, or by rt.run(id).cancel()",
+                mend=f"Cancel it in a Runtime: await (await rt.run('{self._run}')).cancel()",
             )
 
 
