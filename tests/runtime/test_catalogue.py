@@ -247,7 +247,7 @@ async def test_awaiting_a_run_of_another_process_waits_for_its_end() -> None:
     async with Catalogue(reading, artifacts, MemoryIndex(), PORTS) as catalogue:
         run = await catalogue.run("@last")
         assert (run.state, run.took, run.error) == ("running", None, None)
-        with pytest.raises(AshoreError, match="rt.run\\('7f3a7f3a"):
+        with pytest.raises(AshoreError, match=r"rt.run\('7f3a7f3a"):
             await run.cancel()
         found: list[Any] = []
 
