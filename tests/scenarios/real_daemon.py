@@ -1,14 +1,16 @@
-"""A daemon as `python -m ashore serve` starts it, that tells through a pipe what it knows to be durable.
+"""Daemons as `python -m ashore serve` starts them, that tell through a pipe what they know to be durable.
 
-    python real_daemon.py PIPE AFTER serve FILE --home HOME
+    python real_daemon.py PIPE MODULES serve FILE --home HOME
 
-A follower in the daemon's own process, on a thread with a loop of its own, writes one line of JSON for each frame after position
-AFTER as soon as the log yields it. What was read from that pipe is acknowledged, however the process ends.
+For each line of its input, a position, one daemon is forked, after MODULES (parted by commas) were imported. A follower in the
+daemon's own process, on a thread with a loop of its own, writes one line of JSON for each frame after that position as soon as the
+log yields it. What was read from that pipe is acknowledged, however the process ends; the last line about it is its exit code.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import runpy
@@ -59,12 +61,40 @@ async def follow(folder: str, after: int, pipe: int) -> None:
         os.write(pipe, f"{line_of(frame)}\n".encode())  # shorter than what a pipe takes whole
 
 
-def main() -> None:
-    pipe, after, *arguments = sys.argv[1:]
+def serve(pipe: int, after: int, arguments: list[str]) -> None:
+    """Be the daemon, from the command line's entry on."""
     home = arguments[arguments.index("--home") + 1]
-    threading.Thread(target=anyio.run, args=(follow, f"{home}/log", int(after), int(pipe)), daemon=True).start()
+    threading.Thread(target=anyio.run, args=(follow, f"{home}/log", after, pipe), daemon=True).start()
     sys.argv = ["ashore", *arguments]
     runpy.run_module("ashore", run_name="__main__", alter_sys=True)
+
+
+def forked(pipe: int, after: int, arguments: list[str]) -> int:
+    """Fork a daemon, and wait for its end; its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            serve(pipe, after, arguments)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 70
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    tell(pipe, pid=pid)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def tell(pipe: int, **told: int) -> None:
+    os.write(pipe, f"{json.dumps(told)}\n".encode())
+
+
+def main() -> None:
+    pipe, modules, *arguments = sys.argv[1:]
+    for module in filter(None, modules.split(",")):
+        importlib.import_module(module)
+    for line in sys.stdin:
+        tell(int(pipe), exit=forked(int(pipe), int(line), arguments))
 
 
 if __name__ == "__main__":

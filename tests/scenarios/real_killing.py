@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import mmap
-import os
 import random
-import select
 import shutil
 import signal
-import struct
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 import anyio
 from tests.scenarios.real_checking import (
@@ -33,96 +26,8 @@ from tests.scenarios.real_checking import (
     told_by_cli,
 )
 from tests.scenarios.real_project import Project
-
-HERE: Final = Path(__file__).parent
-MODES: Final = ("before", "half", "after")
-PATIENCE: Final = 60.0
-"""Seconds without any news after which the daemon is taken to hang."""
-
-
-def compiled(folder: Path) -> Path:
-    """The library that counts and kills."""
-    library = folder / "real_kills.so"
-    command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(library), str(HERE / "real_kills.c")]
-    subprocess.run(command, check=True)
-    return library
-
-
-class Switch:
-    """What this process and the one to be killed share: the count of calls, and at which to die."""
-
-    _NUMBERS = struct.Struct("=qqq")
-    SIZE: Final = 256
-
-    def __init__(self, path: Path) -> None:
-        path.write_bytes(bytes(self.SIZE))
-        self.path = path
-        with path.open("r+b") as file:
-            self._shared = mmap.mmap(file.fileno(), self.SIZE)
-
-    @property
-    def count(self) -> int:
-        number: int = struct.unpack_from("=q", self._shared, 0)[0]
-        return number
-
-    def arm(self, ahead: int, mode: str) -> None:
-        """Die at the call that comes so many after those that were counted so far."""
-        struct.pack_into("=q", self._shared, 16, MODES.index(mode))
-        struct.pack_into("=q", self._shared, 8, self.count + ahead)
-
-    def reset(self) -> None:
-        self._shared[:] = bytes(self.SIZE)
-
-    def disarm(self) -> None:
-        struct.pack_into("=q", self._shared, 8, 0)
-
-    @property
-    def what(self) -> str:
-        """The call that was the last one."""
-        return os.fsdecode(self._shared[24:].split(b"\0", 1)[0])
-
-
-class Serving:
-    """A daemon in a process of its own, and what it acknowledged."""
-
-    def __init__(self, project: Project, library: Path, switch: Switch, after: int) -> None:
-        self._pipe, writing = os.pipe()
-        environment = {name: value for name, value in os.environ.items() if name != "ASHORE_HOME"}
-        environment |= {"LD_PRELOAD": str(library), "ASHORE_KILL_HOME": project.home, "ASHORE_KILL_STATE": str(switch.path)}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, str(HERE / "real_daemon.py"), str(writing), str(after)]
-        self._said = (project.root / "said").open("ab")
-        self.process = subprocess.Popen(
-            [*command, "serve", project.file, "--home", project.home],
-            cwd=project.root,
-            env=environment,
-            stderr=self._said,
-            pass_fds=[writing],
-        )
-        os.close(writing)
-        self._rest = b""
-
-    def news(self, seconds: float) -> list[dict[str, Any]] | None:
-        """What was acknowledged since; [] if nothing was for so long, None at the end."""
-        if not select.select([self._pipe], [], [], seconds)[0]:
-            return []
-        data = os.read(self._pipe, 1 << 16)
-        if not data:
-            return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def end(self, number: int) -> int:
-        """Send a signal and wait; the exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(PATIENCE)
-        os.close(self._pipe)
-        self._said.close()
+from tests.scenarios.real_serving import PATIENCE, Server
+from tests.scenarios.real_switch import MODES, Switch, shimmed
 
 
 @dataclass
@@ -152,9 +57,10 @@ class Life:
         self.project = project
         self.figures = figures
         self.problems: list[str] = []
-        self._library = library
         self._chance = chance
         self._switch = Switch(project.root / "switch")
+        self._environment = shimmed(library, project.home, self._switch)
+        self._server: Server | None = None
         self._acknowledged: dict[int, str] = {}
         self._owners: set[int] = set()
         self._last = 0
@@ -165,14 +71,22 @@ class Life:
         self._open_at_kill: set[str] = set()
         self._has_torn_watermark = False
 
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
     @contextmanager
-    def _serving(self) -> Iterator[Serving]:
+    def _serving(self) -> Iterator[Server]:
+        """A daemon, in a new interpreter unless that takes seconds."""
         self._switch.reset()
-        serving = Serving(self.project, self._library, self._switch, self._last)
+        if self._server is None or not self.project.preload:
+            self.close()
+            self._server = Server(self.project, self._environment)
+        self._server.start(self._last)
         try:
-            yield serving
+            yield self._server
         finally:
-            serving.close()
+            self._server.kill()
 
     # ------------------------------------------------------------------ what is done
 
@@ -200,7 +114,7 @@ class Life:
         mode = self._chance.choice(MODES)
         with self._serving() as serving:
             if self._open_at_kill and self._chance.random() < 0.3:
-                self._switch.arm(self._chance.randint(1, calls), mode)
+                self._switch.arm(self._chance.randint(1, calls), mode)  # it has hardly begun
             if self._settle(serving):
                 self._switch.disarm()
                 self._check_restart()
@@ -209,7 +123,7 @@ class Life:
                 self.figures.in_recovery += 1
             self._killed(serving, mode)
 
-    def _kill_at_work(self, serving: Serving, ahead: int, mode: str) -> None:
+    def _kill_at_work(self, serving: Server, ahead: int, mode: str) -> None:
         begun = len(self._started) + (self._chance.random() < 0.7)
         self.project.put_next()
         while len(self._started) < begun and self._feed(serving):
@@ -231,10 +145,10 @@ class Life:
 
     # ------------------------------------------------------------------ listening to the daemon
 
-    def _settle(self, serving: Serving) -> bool:
+    def _settle(self, serving: Server) -> bool:
         """Wait until it serves, every file has arrived and was given to a run, every run has ended; False if it ended first."""
         patience = monotonic() + PATIENCE
-        while serving.process.pid not in self._owners or not self._is_settled():
+        while serving.pid not in self._owners or not self._is_settled():
             if not self._hear(serving, 0.3):
                 return False
             if monotonic() > patience:
@@ -244,9 +158,9 @@ class Life:
                     self.project.put_again(name)
         return True
 
-    def _settle_or_fail(self, serving: Serving) -> None:
+    def _settle_or_fail(self, serving: Server) -> None:
         if not self._settle(serving):
-            raise ChildProcessError(f"the daemon ended with {serving.process.wait(PATIENCE)}; see {self.project.root / 'said'}")
+            raise ChildProcessError(f"the daemon ended with {serving.code}; see {self.project.root / 'said'}")
 
     def _is_settled(self) -> bool:
         arrived = all(name in self._arrived for name in self.project.put_names)
@@ -256,7 +170,7 @@ class Life:
         waiting = [name for name in self.project.put_names if name not in self._arrived]
         return f"not arrived {waiting}, open {self._started - self._ended}, given up to {self._given}, arrived {self._arrived}"
 
-    def _feed(self, serving: Serving) -> bool:
+    def _feed(self, serving: Server) -> bool:
         """Hear what comes, and let a file arrive whenever no more is waiting; False at the end."""
         before = len(self._started)
         if not self._hear(serving, PATIENCE):
@@ -265,11 +179,12 @@ class Life:
             self.project.put_next()
         return True
 
-    def _hear(self, serving: Serving, seconds: float) -> bool:
+    def _hear(self, serving: Server, seconds: float) -> bool:
+        begun = monotonic()
         news = serving.news(seconds)
         for told in news or ():
             self._acknowledge(told)
-        if news == [] and seconds == PATIENCE:
+        if news == [] and monotonic() - begun >= PATIENCE:
             raise TimeoutError(f"{self.project.root}: no news; {self._state()}")
         return news is not None
 
@@ -294,8 +209,8 @@ class Life:
     def _expect(self, problems: list[str]) -> None:
         self.problems += problems
 
-    def _killed(self, serving: Serving, mode: str) -> None:
-        code = serving.process.wait(PATIENCE)
+    def _killed(self, serving: Server, mode: str) -> None:
+        code = serving.code
         self._expect([] if code == -signal.SIGKILL else [f"the daemon ended by itself: {code}; see {self.project.root / 'said'}"])
         self.figures.kills += 1
         self.figures.add_call(self._switch.what, mode, self.project.home)
@@ -335,6 +250,8 @@ class Life:
         self._expect(doubled_in(reading))
         self._expect(misplaced_in(reading, settled=settled))
 
-    def _stop(self, serving: Serving) -> None:
-        code = serving.end(signal.SIGTERM)
-        self._expect([] if code == 0 else [f"told to stop, the daemon ended with {code}"])
+    def _stop(self, serving: Server) -> None:
+        serving.signal(signal.SIGTERM)
+        while self._hear(serving, PATIENCE):
+            pass
+        self._expect([] if serving.code == 0 else [f"told to stop, the daemon ended with {serving.code}"])

@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 from tests.scenarios.real_checking import Reading, damages_of_home, damages_of_log, doubled_in, failed_in, lost_of, read_log
-from tests.scenarios.real_killing import MODES, Switch, compiled
+from tests.scenarios.real_switch import MODES, Switch, compiled, shimmed
 from tests.scenarios.real_writers import PATIENCE, Acknowledged, Writers
 
 SEGMENT: Final = 8 << 10
@@ -53,10 +53,9 @@ class Writing:
         mode = self._chance.choice(MODES)
         self._switch.reset()
         self._switch.arm(self._chance.randint(1, CALLS), mode)
-        shim = {"LD_PRELOAD": str(self._library), "ASHORE_KILL_HOME": self._home, "ASHORE_KILL_STATE": str(self._switch.path)}
         first, self._next = self._next, self._next + 10_000
         with self._writers() as writers:
-            victim = writers.hire("victim", first, self._next, **shim)
+            victim = writers.hire("victim", first, self._next, **shimmed(self._library, self._home, self._switch))
             writers.hire("survivor", first, self._next)
             while victim.poll() is None:
                 self.told.hear(writers)

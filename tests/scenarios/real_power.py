@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,11 +23,14 @@ from time import monotonic
 
 import anyio
 from tests.scenarios.real_checking import damages_of_home, damages_of_log, doubled_in, failed_in, lost_of, read_log
+from tests.scenarios.real_switch import MODES, Switch, compiled, shimmed
 from tests.scenarios.real_writers import PATIENCE, Acknowledged, Writers
 
 IMAGE_BYTES = 64 << 20
 SEGMENT = 16 << 10
 WRITERS = 2
+CALLS = 300
+"""Within so many of its calls a writer is stopped, and the power cut."""
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Report:
     frames: int = 0
     """Acknowledged in all, and so the runs."""
     runs: int = 0
+    at_call: int = 0
+    """Cuts that came when a writer had reached a certain one of its own calls; the others came at any moment."""
     segments: int = 0
     repaired: int = 0
     """Cuts after which the log had an end to cut off, or something to write again."""
@@ -98,6 +104,8 @@ class Campaign:
         self._bug = bug
         self._told = Acknowledged()
         self._next = 0
+        self._library = compiled(folder) if shutil.which("gcc") else None
+        self._switch = Switch(folder / "switch")
         self.report = Report()
 
     def run(self, cuts: int) -> None:
@@ -125,18 +133,30 @@ class Campaign:
             writers.close()
 
     def _write(self, machine: Machine) -> None:
-        """Until some more runs were acknowledged by all writers together; then they are killed, and the rest is read."""
+        """Until some more runs were acknowledged, or one writer came to a certain call; then all are killed, the rest is read."""
         first, self._next = self._next, self._next + 10_000
         plan = [(f"writer-{number}", first, self._next) for number in range(WRITERS)]
         enough = len(self._told.ended) + self._chance.randint(1, 40)
         with self._writing(machine, plan) as writers:
-            while len(self._told.ended) < enough and self._told.hear(writers):
+            if self._library is not None and self._chance.random() < 0.5:
+                enough += self._chance.randint(100, 1_000)  # as good as never: the call comes first
+                writers.hire("victim", first, self._next, ASHORE_PLANTED_BUG=self._bug, **self._armed(machine))
+            victim = writers.processes[-1]
+            while len(self._told.ended) < enough and victim.poll() is None and self._told.hear(writers):
                 pass
             writers.kill()
             while self._told.hear(writers):
                 pass
         ended = [process.returncode for process in writers.processes if process.returncode != -9]
         self.report.problems += [f"a writer ended by itself: {code}; see {self._folder / 'said'}" for code in ended]
+
+    def _armed(self, machine: Machine) -> dict[str, str]:
+        """The environment of a process that dies at one of its next calls."""
+        self._switch.reset()
+        self._switch.arm(self._chance.randint(1, CALLS), self._chance.choice(MODES))
+        self.report.at_call += 1
+        assert self._library is not None
+        return shimmed(self._library, machine.home, self._switch)
 
     def _settle(self, machine: Machine) -> None:
         """In peace: what was left is done."""

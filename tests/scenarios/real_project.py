@@ -9,6 +9,7 @@ from importlib.machinery import SourceFileLoader
 from itertools import count
 from pathlib import Path
 from types import ModuleType
+from typing import ClassVar
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +52,9 @@ def learn(files: list[File]) -> Handle[dict[str, int]]:
 class Project:
     """A folder with a pipeline, an inbox, and a home; and the files that are to arrive in it."""
 
+    preload: ClassVar[tuple[str, ...]] = ()
+    """What is imported before daemons are forked."""
+
     def __init__(self, root: Path, file: str) -> None:
         self.root = root.resolve()
         self.file = file
@@ -92,6 +96,10 @@ class FlightsProject(Project):
     """The example, its weather, and the first flights of each day of 2013."""
 
     ROWS = 60
+    preload = (
+        *("numpy", "pandas", "pyarrow.ipc", "sklearn.compose", "sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing"),
+        *("skops.io", "ashore.faces.daemon", "ashore.materialize.pandas", "ashore.materialize.sklearn"),
+    )
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, "examples/flights.py")

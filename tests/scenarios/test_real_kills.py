@@ -16,9 +16,10 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from tests.scenarios.real_killing import Figures, Life, compiled
+from tests.scenarios.real_killing import Figures, Life
 from tests.scenarios.real_killing_writers import Writing
 from tests.scenarios.real_project import FlightsProject, LightProject, Project
+from tests.scenarios.real_switch import compiled
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="kills at system calls of Linux"),
@@ -39,11 +40,14 @@ def campaign(folder: Path, make: Callable[[Path], Project], kills: int) -> Figur
     begun = monotonic()
     while figures.kills < kills:
         life = Life(make(folder / f"home-{figures.kills}"), library, figures, chance)
-        calls = life.measure(RUNS)
-        end = min(kills, figures.kills + PER_HOME)
-        while figures.kills < end and not life.problems:
-            life.kill(calls)
-        life.finish()
+        try:
+            calls = life.measure(RUNS)
+            end = min(kills, figures.kills + PER_HOME)
+            while figures.kills < end and not life.problems:
+                life.kill(calls)
+            life.finish()
+        finally:
+            life.close()
         assert not life.problems, "\n".join(life.problems)
         print(f"{monotonic() - begun:.0f} s, {calls} calls a run: {figures}", flush=True)
     return figures
