@@ -184,7 +184,12 @@ class Oracle:
         if isinstance(argument, Ref):
             is_list = not isinstance(values, Fan)
             return [f"plain {shown(value)}" if is_list else f"<{shown(value)}>" for value in values]
-        return [f"<{shown(self.ref_value(item))}>" if isinstance(item, Ref) else f"plain {shown(item)}" for item in argument]
+        return [self.item(item) for item in argument]
+
+    def item(self, item: Any) -> str:
+        if isinstance(item, Ref):
+            return f"<{shown(self.ref_value(item))}>"
+        return f"holding {self.keyed(item)}" if any(refs_in(item)) else f"plain {shown(item)}"
 
 
 @dataclass(frozen=True)
