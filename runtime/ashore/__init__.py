@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ashore.errors import NotStarted as NotStarted
     from ashore.errors import RunCancelled as RunCancelled
     from ashore.errors import RunFailed as RunFailed
+    from ashore.errors import RunLeft as RunLeft
     from ashore.errors import StepError as StepError
     from ashore.errors import StepFailure as StepFailure
     from ashore.errors import TargetError as TargetError
@@ -62,7 +63,7 @@ _PLACES = {
     "ashore.entry": "run start",
     "ashore.errors": """
         AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
-        NotInThisVersion NotStarted RunCancelled RunFailed StepError StepFailure TargetError WrongArgument
+        NotInThisVersion NotStarted RunCancelled RunFailed RunLeft StepError StepFailure TargetError WrongArgument
     """,
     "ashore.files": "File",
     "ashore.handles": "Handle Handles",

@@ -11,6 +11,7 @@ import anyio
 
 from ashore import runs
 from ashore.catalogue.projector import Projector
+from ashore.driving import Drives
 from ashore.engine import loop
 from ashore.engine.journal import Journal
 from ashore.engine.loop import Drive
@@ -67,16 +68,16 @@ _cursors: dict[bytes, Entry] = {}
 
 
 async def _start_triggered_as_fact(
-    right: Any, runtime: Runtime, prepared: Prepared, entry: Entry, expected: bytes | None, **about: Any
+    right: Any, drives: Drives, prepared: Prepared, entry: Entry, expected: bytes | None, **about: Any
 ) -> tuple[Run[Any] | None, bytes | None]:
     arrivals: Arrivals | None = about.get("arrivals")
     if arrivals is None:
-        started: tuple[Run[Any] | None, bytes | None] = await right(runtime, prepared, entry, expected, **about)
+        started: tuple[Run[Any] | None, bytes | None] = await right(drives, prepared, entry, expected, **about)
         return started
-    drive = await runtime._new_drive(prepared, "", arrivals)
-    drive.journal.flush((await runtime._open_entry(drive),))
+    drive = await drives._new_drive(prepared, "", arrivals)
+    drive.journal.flush((await drives._open_entry(drive),))
     _cursors[drive.run.encode()] = entry
-    return await _gone(runtime, drive, prepared), None
+    return await _gone(drives, drive, prepared), None
 
 
 def _move_the_cursor_at_the_end(right: Any, journal: Journal, entries: tuple[Entry, ...] = ()) -> Ticket | None:
@@ -86,24 +87,24 @@ def _move_the_cursor_at_the_end(right: Any, journal: Journal, entries: tuple[Ent
     return ticket
 
 
-async def _gone(runtime: Runtime, drive: Drive, prepared: Prepared) -> Run[Any]:
-    run = runtime._go(drive, prepared.work)
+async def _gone(drives: Drives, drive: Drive, prepared: Prepared) -> Run[Any]:
+    run = drives._go(drive, prepared.work)
     ticket = drive.last
     assert ticket is not None
-    await runtime.stack.log.durable(ticket)
+    await drives._stack.log.durable(ticket)
     return run
 
 
 async def _start_keyed_as_fact(
-    right: Any, runtime: Runtime, prepared: Prepared, entry: Entry, expected: bytes | None, **about: Any
+    right: Any, drives: Drives, prepared: Prepared, entry: Entry, expected: bytes | None, **about: Any
 ) -> tuple[Run[Any] | None, bytes | None]:
     if not about.get("key"):
-        started: tuple[Run[Any] | None, bytes | None] = await right(runtime, prepared, entry, expected, **about)
+        started: tuple[Run[Any] | None, bytes | None] = await right(drives, prepared, entry, expected, **about)
         return started
-    drive = await runtime._new_drive(prepared, about["key"])
+    drive = await drives._new_drive(prepared, about["key"])
     named = Entry(entry.space, entry.key, entry.value + drive.run.encode())
-    drive.journal.flush((named, await runtime._open_entry(drive)))
-    return await _gone(runtime, drive, prepared), None
+    drive.journal.flush((named, await drives._open_entry(drive)))
+    return await _gone(drives, drive, prepared), None
 
 
 # A completed event is queued before its blob is durable: the blob is written behind, and only consumers wait for it.
@@ -151,7 +152,7 @@ async def _load_what_is_stored(right: Any, artifacts: ArtifactStore, digests: It
 # Acknowledged too early.
 
 
-async def _finish_without_the_disk(right: Any, runtime: Runtime, drive: Drive, course: Driven) -> None:
+async def _finish_without_the_disk(right: Any, drives: Drives, drive: Drive, course: Driven) -> None:
     await drive.go()
     course.finished.set()
 
@@ -221,10 +222,10 @@ BUGS = (
     _bug(
         "cursor-not-claimed",
         "a triggered run is started as a fact, and the cursor moves when it has ended",
-        (Runtime, "_start_claimed", _start_triggered_as_fact),
+        (Drives, "start_claimed", _start_triggered_as_fact),
         (Journal, "flush", _move_the_cursor_at_the_end),
     ),
-    _bug("key-not-claimed", "a key is looked up, then stated as a fact", (Runtime, "_start_claimed", _start_keyed_as_fact)),
+    _bug("key-not-claimed", "a key is looked up, then stated as a fact", (Drives, "start_claimed", _start_keyed_as_fact)),
     _bug(
         "event-before-its-blob",
         "a step is recorded as done while its blob is written behind",
@@ -235,7 +236,7 @@ BUGS = (
     _bug(
         "end-told-before-durable",
         "awaiting a run returns when its end is queued",
-        (Runtime, "_see_through", _finish_without_the_disk),
+        (Drives, "_see_through", _finish_without_the_disk),
     ),
     _bug("start-told-before-durable", "start returns when the start is queued", (Runtime, "start", _start_without_the_disk)),
     _bug(

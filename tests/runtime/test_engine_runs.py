@@ -314,7 +314,7 @@ async def test_a_runtime_keeps_the_last_runs_and_finds_the_others(rt: Runtime, m
     runs = [await rt.start(counted(n)) for n in range(8)]
     for n, run in enumerate(runs):
         assert await run == n + 1
-    assert len(rt._runs) <= 4
+    assert len(rt._drives.runs) <= 4
     assert [await (await rt.run(run.id)) for run in runs] == [n + 1 for n in range(8)]
 
 

@@ -17,7 +17,7 @@ from tests.scenarios.sim_stores_history import Violation
 
 import ashore
 import ashore_stores
-from ashore import runtime as runtimes
+from ashore import driving
 from ashore.engine import values
 from ashore.errors import AshoreError
 from ashore.ids import RunId
@@ -60,7 +60,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def forget_process() -> None:
     """What the product remembers of a process ends with it."""
-    runtimes._driven_here.clear()
+    driving._driven_here.clear()
     values._checked.clear()
     segment._open_cores.clear()
 

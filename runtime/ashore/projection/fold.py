@@ -342,17 +342,17 @@ class Projection:
         outputs = event.outputs
         if event.elements >= 0:
             self._fans[no] = (event.elements, event.skipped)
+        form: int | None = None
+        digest: bytes | None = None
+        size: int | None = None
         if outputs:
             first = outputs[0]
-            form, digest, size = (
-                self._form(len(outputs), first.format, first.type, first.data is not None),
-                first.digest,
-                first.size,
-            )
+            form = self._form(len(outputs), first.format, first.type, first.data is not None)
+            digest, size = first.digest, first.size
             if len(outputs) > 1:
                 self._further(no, event)
-        else:
-            form, digest, size = self._form(1, None, "list", None) if event.elements >= 0 else None, None, None
+        elif event.elements >= 0:
+            form = self._form(1, None, "list", None)
         times = (event.ready, event.started, event.ended)
         self._outcomes[no] = (no, state, event.attempt, *times, position, event.key, form, digest, size)
 

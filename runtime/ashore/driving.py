@@ -1,0 +1,220 @@
+"""The runs that this process drives: started here, or taken over from an owner that died."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextvars import copy_context
+from typing import Any
+
+from anyio.abc import TaskGroup
+
+from ashore.calls import current_scope
+from ashore.engine.invoke import INSIDE_STEP
+from ashore.engine.loop import Drive
+from ashore.engine.means import Means
+from ashore.environment import look_around, who_am_i
+from ashore.errors import GraphError, RunLeft
+from ashore.events import Adopted, Arrivals, EnvironmentSeen, Event, Invoked, RunSpace, encode
+from ashore.graph import Graph
+from ashore.ids import RUN_TOKEN_SIZE, RunId, new_run_id
+from ashore.notices import log
+from ashore.runs import Driven, History, Run
+from ashore.stack import Stack
+from ashore.starting import About, Defined, Prepared, first_events, invoked, prepared_again, wired
+from ashore.targets import target_of
+from ashore.works import Work
+from ashore_stores.errors import StoreError
+from ashore_stores.logs.base import Batch, Claim, Entry, Space
+
+_FENCED = b"fenced"
+_KEPT_RUNS = 256
+"""Runs that ended here and are kept in memory."""
+
+
+class Drives:
+    """The runs of one runtime that are driven here, and the last ones that were."""
+
+    def __init__(self, stack: Stack, means: Means, group: TaskGroup) -> None:
+        self.runs: dict[RunId, Run[Any]] = {}
+        self._stack = stack
+        self._means = means
+        self._group = group
+        self._ended: deque[RunId] = deque()
+        self._defined = Defined()
+        self._environment: EnvironmentSeen | None = None
+
+    def running(self) -> list[Run[Any]]:
+        """Those that are under way now."""
+        return [run for run in self.runs.values() if run.state == "running"]
+
+    def cancel(self, run_id: RunId) -> None:
+        """Somebody asked for it, from whichever process."""
+        run = self.runs.get(run_id)
+        if run is not None and isinstance(run._course, Driven):
+            run._course.drive.cancel()
+
+    async def start_now(self, prepared: Prepared) -> Run[Any]:
+        drive = await self._new_drive(prepared)
+        drive.journal.flush((await self._open_entry(drive),))
+        return self._go(drive, prepared.work)
+
+    async def start_claimed(
+        self,
+        prepared: Prepared,
+        entry: Entry,
+        expected: bytes | None,
+        *,
+        key: str = "",
+        arrivals: Arrivals | None = None,
+    ) -> tuple[Run[Any] | None, bytes | None]:
+        """Start a run together with a claim; (None, what the register holds) if it was lost."""
+        drive = await self._new_drive(prepared, key, arrivals)
+        if key:
+            entry = Entry(entry.space, entry.key, entry.value + drive.run.encode())
+        batch = drive.journal.batch((entry, await self._open_entry(drive)))
+        (judged,) = await self._stack.log.append([Claim(entry.space, entry.key, expected, batch)])
+        if judged.position is None:
+            return None, judged.current
+        run = self._go(drive, prepared.work)
+        await self._stack.log.durable(judged.position)
+        return run, None
+
+    async def _new_drive(self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None) -> Drive:
+        graph = wired(prepared)
+        owner, environment = await self._introduce(graph)
+        run = new_run_id(self._stack.ports.random.token(RUN_TOKEN_SIZE))
+        drive = self._drive(run, graph)
+        now = self._stack.ports.clock.now()
+        about = About(self._stack.home.root, environment, now, key, arrivals)
+        drive.journal.record(first_events(run, prepared, owner, about))
+        for event in invoked(run, graph):
+            drive.journal.record(event)
+        return drive
+
+    def _drive(self, run: RunId, graph: Graph) -> Drive:
+        context = copy_context()
+        context.run(current_scope.set, INSIDE_STEP)
+        return Drive(self._means, run, graph, context)
+
+    async def _open_entry(self, drive: Drive) -> Entry:
+        return Entry(RunSpace.OPEN_RUNS, drive.run.encode(), await self._stack.log.own())
+
+    async def _introduce(self, graph: Graph) -> tuple[bytes, bytes]:
+        """State, once, who this owner is, what it runs on, and what its steps are. Returns owner and environment."""
+        events: list[Event] = []
+        owner = await self._stack.log.own()
+        if self._environment is None:
+            ports = self._stack.ports
+            self._environment = await ports.workers.run(look_around, ports.disk, self._stack.home.root)
+            events += [who_am_i(owner, ports.disk.process(), ports.clock.now()), self._environment]
+        events += self._defined.fingerprint(graph)
+        if events:
+            self._stack.log.queue(Batch(encode(events), len(events)))
+        return owner, self._environment.environment
+
+    def _go(self, drive: Drive, work: Work[Any, Any]) -> Run[Any]:
+        course = Driven(drive)
+        run: Run[Any] = Run(drive.run, work.name, self._stack.log, self._stack.artifacts, course)
+        self.runs[drive.run] = run
+        _driven_here[self._stack.home.path, drive.run] = drive
+        self._group.start_soon(self._see_through, drive, course)
+        return run
+
+    async def _see_through(self, drive: Drive, course: Driven) -> None:
+        """Drive a run, and let its waiters go when its end is durable."""
+        try:
+            await drive.go()
+            if drive.trouble is None and drive.last is not None:
+                await self._stack.log.durable(drive.last)
+        except StoreError as trouble:
+            drive.give_up(trouble)
+        except Exception as error:  # noqa: BLE001  # our bug: it is this run's trouble, not that of the others
+            drive.broken(error)
+        finally:
+            if drive.state == "running":  # this runtime is closed by an exception
+                drive.give_up(RunLeft(drive.run))
+            _driven_here.pop((self._stack.home.path, drive.run), None)
+            course.finished.set()
+            self._forget_oldest(drive.run)
+
+    def _forget_oldest(self, ended: RunId) -> None:
+        """Keep the last runs that ended at hand; older ones are read from the log when asked for."""
+        self._ended.append(ended)
+        if len(self._ended) > _KEPT_RUNS:
+            self.runs.pop(self._ended.popleft(), None)
+
+    async def history(self, run_id: RunId) -> History:
+        return History.of(await self._stack.log.about(run_id.encode()), run_id)
+
+    async def adopt_dead(self, works: Sequence[Work[Any, Any]]) -> None:
+        """Take over the unfinished runs of dead owners, of these pipelines."""
+        await self._stack.log.refresh()
+        by_name = {(work.name, target_of(work, self._stack.home.root)): work for work in works}
+        for topic in self._stack.log.registers(RunSpace.OPEN_RUNS):
+            run_id = RunId(topic.decode())
+            history = await self.history(run_id)
+            started = history.started
+            work = by_name.get((started.pipeline, started.target)) if started is not None else None
+            if work is None or history.ending is not None:
+                continue
+            try:
+                await self.adopt_if_dead(run_id, work, history)
+            except GraphError as error:
+                log.warning("run left as it is: its pipeline cannot go on with it", run=run_id, pipeline=work.name, why=str(error))
+
+    async def adopt_if_dead(self, run_id: RunId, work: Work[Any, Any], history: History) -> Run[Any] | None:
+        """The run, driven on here, if nobody alive drives it; None otherwise. Raises `GraphError` if it cannot go on."""
+        event_log = self._stack.log
+        owner = event_log.register(RunSpace.OPEN_RUNS, run_id.encode())
+        if owner is None or history.started is None:
+            return None
+        me = await event_log.own()
+        if owner != me and await event_log.is_alive(owner):
+            return None
+        place, mine = (self._stack.home.path, run_id), object()
+        if _driven_here.setdefault(place, mine) is not mine:
+            return None
+        try:
+            prepared = prepared_again(work, history.started)
+            graph = wired(prepared)
+            if await self._claim_run(run_id, owner, me):
+                return await self._resume_run(run_id, prepared.work, graph)
+        finally:
+            if _driven_here.get(place) is mine:
+                del _driven_here[place]
+        return None
+
+    async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes) -> bool:
+        topic = run_id.encode()
+        adopted = Adopted(run_id, me, owner, self._stack.ports.clock.now())
+        entries: tuple[Entry, ...] = (Entry(RunSpace.OPEN_RUNS, topic, me),)
+        if owner != me:
+            entries += (Entry(Space.OWNERS, owner, _FENCED),)
+        batch = Batch(encode([adopted]), 1, entries=entries, topics=(topic,))
+        (judged,) = await self._stack.log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
+        if judged.position is None:
+            return False
+        await self._stack.log.durable(judged.position)
+        return True
+
+    async def _resume_run(self, run_id: RunId, work: Work[Any, Any], graph: Graph) -> Run[Any]:
+        history = await self.history(run_id)
+        await self._introduce(graph)
+        drive = self._drive(run_id, graph)
+        known: set[bytes] = set()
+        for event in history.events:
+            drive.machine.receive(event)
+            if isinstance(event, Invoked):
+                known.update(call.invocation for call in event.calls)
+        drive.recalled()
+        for event in invoked(run_id, graph, known):
+            drive.journal.record(event)
+        log.info("run adopted", run=run_id, pipeline=work.name)
+        if self._stack.log.register(RunSpace.CANCELS, run_id.encode()):
+            drive.cancel()  # asked for while nobody drove it
+        return self._go(drive, work)
+
+
+_driven_here: dict[tuple[str, RunId], object] = {}
+"""Runs that some runtime of this process drives or is about to, by home: whoever put itself there first does."""
