@@ -310,7 +310,7 @@ async def test_a_pipeline_that_cannot_be_wired_any_more_does_not_keep_a_runtime_
 
 
 async def test_a_runtime_keeps_the_last_runs_and_finds_the_others(rt: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ashore.runtime._KEPT_RUNS", 3)
+    monkeypatch.setattr("ashore.driving._KEPT_RUNS", 3)
     runs = [await rt.start(counted(n)) for n in range(8)]
     for n, run in enumerate(runs):
         assert await run == n + 1
