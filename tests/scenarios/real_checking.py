@@ -19,7 +19,7 @@ from ashore.stack import damages
 from ashore_stores import Digest, LocalArtifactStore, StoreError, open_segment_log, system_ports, verify_log
 
 
-@dataclass
+@dataclass(repr=False)
 class Reading:
     """A log, read from its beginning to its durable end."""
 
