@@ -84,7 +84,7 @@ class Seed:
         for number, end in enumerate(self.plan.ends):
             disk, before = self._life_to(end, disk, before, number)
             if number == 0:
-                self.report.told = self.history.told
+                self.report.told = self.history.told.total()
         last = self._last(disk, before, "last")
         self._check_end(last, disk)
         again = self._last(disk.after_kill(), last.frames, "again")
@@ -103,7 +103,7 @@ class Seed:
         """A life that is cut off; the disk that the next one finds, and what was surely recorded before it."""
         life = self._life(disk, str(number))
         machine = disk.machine
-        told = self.history.told
+        already = self._count(end)
         if number:
             disk.set_faults(**MENDED)
         if end.manner == "cut":
@@ -111,9 +111,9 @@ class Seed:
         elif end.manner == "kill":
             disk.kill_at = end.at
         else:
-            self.history.on_told = lambda count: _cut(disk, count - told == end.at)
+            self.history.on_told = lambda: _cut(disk, self._count(end) - already == end.at)
         is_whole = self._simulate(life, has_faults=number == 0 and self.plan.has_faults)
-        self.history.on_told = lambda count: None
+        self.history.on_told = lambda: None
         self._check_life(before, life)
         self.report.operations += len(machine.operations)
         if is_whole and disk.is_alive:
@@ -123,6 +123,10 @@ class Seed:
             return disk.after_kill(), None
         found = self._inspect(disk.after_crash(self.plan.seed + number))
         return disk.after_crash(self.plan.seed + number), found
+
+    def _count(self, end: End) -> int:
+        told = self.history.told
+        return told.total() if end.manner == "told" else told[end.manner]
 
     def _last(self, disk: SimDisk, before: list[Frame] | None, name: str) -> Life:
         disk.set_faults(crash_at=None, **MENDED)

@@ -40,7 +40,7 @@ class Submission:
 
 @dataclass(slots=True)
 class History:
-    """All of it. What users were told is counted by `on_told`, so that the power can fail just after."""
+    """All of it. `on_told` is called when users were told something, so that the power can fail just after."""
 
     life: int = 0
     submissions: list[Submission] = field(default_factory=list)
@@ -49,12 +49,13 @@ class History:
     durable: int = 0
     acked: dict[int, bytes] = field(default_factory=dict)
     """Last position -> body of frames that were handed in and said to be durable."""
-    told: int = 0
+    told: Counter[str] = field(default_factory=Counter)
+    """How often who was told what: "started", "ended", "arrived"."""
     started: dict[RunId, str] = field(default_factory=dict)
     ended: dict[RunId, tuple[str, str]] = field(default_factory=dict)
     arrived: dict[tuple[str, int], bytes] = field(default_factory=dict)
     happened: dict[int, Event] = field(default_factory=dict)
-    on_told: Callable[[int], None] = field(default=lambda count: None)
+    on_told: Callable[[], None] = field(default=lambda: None)
     _waiting: list[Submission] = field(default_factory=list)
     _bodies: dict[bytes, list[Submission]] = field(default_factory=dict)
 
@@ -93,26 +94,26 @@ class History:
 
     def tell_started(self, run: RunId, key: str) -> None:
         self.started[run] = key
-        self._tell()
+        self._tell("started")
 
     def tell_ended(self, run: RunId, state: str, result: str) -> None:
         before = self.ended.setdefault(run, (state, result))
         if before != (state, result):
             raise Violation("I30", f"run {run} had ended {before}, now it is {(state, result)}")
-        self._tell()
+        self._tell("ended")
 
     def tell_arrived(self, event: Arrived) -> None:
         self.arrived[event.path, event.version] = event.digest
-        self._tell()
+        self._tell("arrived")
 
     def tell_happened(self, position: int, event: Event) -> None:
         before = self.happened.setdefault(position, event)
         if before != event:
             raise Violation("I34", f"position {position} was told as {before!r}, now as {event!r}")
 
-    def _tell(self) -> None:
-        self.told += 1
-        self.on_told(self.told)
+    def _tell(self, what: str) -> None:
+        self.told[what] += 1
+        self.on_told()
 
     # The check.
 

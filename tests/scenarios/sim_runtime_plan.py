@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.scenarios.graphs_random import changed_spec, random_spec
 from tests.scenarios.sim_runtime_life import FOLDER, Deed
-from tests.scenarios.sim_runtime_program import spec_text, told_apart
+from tests.scenarios.sim_runtime_program import made_risky, spec_text, told_apart
 
 from ashore_stores.logs.segments import LogSettings
 from ashore_stores.testing.disk import Faults
@@ -20,7 +20,7 @@ class End:
     """How a life is cut off: at the `at`-th operation, or just after that many times somebody was told something."""
 
     manner: str
-    """"cut" the power at an operation, "kill" the process at one, cut when something was "told"."""
+    """"cut" the power at an operation, "kill" the process at one; cut when anything was "told", or that a file has "arrived"."""
     at: int
 
 
@@ -63,9 +63,9 @@ def plan_for(seed: int) -> Plan:
 
 
 def _end(chance: random.Random, *, is_first: bool) -> End:
-    manner = chance.choice(("cut", "cut", "kill", "told"))
-    if manner == "told":
-        return End(manner, chance.randint(1, 12))
+    manner = chance.choice(("cut", "cut", "cut", "kill", "kill", "told", "told", "arrived"))
+    if manner in ("told", "arrived"):
+        return End(manner, chance.randint(1, 10 if manner == "told" else 3))
     return End(manner, chance.randint(30, 400) if is_first or chance.random() < 0.5 else chance.randint(1, 60))
 
 
@@ -73,7 +73,9 @@ def _requests(chance: random.Random) -> Iterator[tuple[str, str, float, str, str
     specs: list[Any] = []
     for number in range(chance.choice((1, 2, 2, 3, 4))):
         twin = bool(specs) and chance.random() < 0.3
-        spec = told_apart(random_spec(chance, chance.randint(1, 9)), number) if not twin else chance.choice(specs)
+        spec = chance.choice(specs) if twin else told_apart(random_spec(chance, chance.randint(1, 9)), number)
+        if chance.random() < 0.3:
+            spec = made_risky(spec)
         if twin and chance.random() < 0.5:
             spec = changed_spec(chance, spec)
         specs.append(spec)
