@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,8 +16,9 @@ import pytest
 from structlog.testing import capture_logs
 from tests.runtime.engine_misbehaving import BOUND, both, executed, outcome_of, sibling
 
-from ashore import Handle, RunCancelled, RunFailed, Runtime, StepError, StepFailure, pipeline, step
+from ashore import File, Handle, RunCancelled, RunFailed, Runtime, StepError, StepFailure, pipeline, step
 from ashore.engine.failures import exception_of, failure_of
+from ashore.engine.looking import holds_new_files
 
 pytestmark = pytest.mark.anyio
 
@@ -319,3 +321,19 @@ async def test_a_step_that_blocks_the_loop_is_named_and_one_that_waits_is_not(rt
     if named:
         assert named[0]["step"] == "blocking"
         assert named[0]["where"] == f"{blocking.file}:{blocking.line}"
+
+
+async def test_a_file_in_the_result_of_a_step_without_annotations_is_looked_at(rt: Runtime, tmp_path: Path) -> None:
+    @step
+    async def written(path: str):  # type: ignore[no-untyped-def]  # that it has no annotation is the point
+        Path(path).write_text("new")
+        return {"file": [File(path)], "x": 1}
+
+    found = await written(str(tmp_path / "new.txt"))
+    assert found["x"] == 1
+    assert found["file"][0].digest
+
+
+def test_only_files_that_nobody_looked_at_cost_a_thread() -> None:
+    assert not holds_new_files([1, {"x": ("y", File("a", digest=b"seen"))}])
+    assert holds_new_files([1, {"x": ("y", File("a"))}])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ashore.calls import current_scope
 from ashore.engine.fanout import Element
+from ashore.engine.looking import holds_new_files
 from ashore.engine.means import Means
 from ashore.engine.units import Unit, node_of
 from ashore.engine.values import Blobs, Large, arguments_of, dump_result
@@ -57,7 +58,7 @@ async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | 
     else:
         positional, named = _spread(work, arguments)
         result = await work.fn(*positional, **named)
-    if gives_files(work):
+    if gives_files(work) and holds_new_files(result):
         result = await means.ports.workers.run(means.looker.settle, result)
     if files:
         await means.ports.workers.run(_check, means, files)

@@ -82,3 +82,15 @@ class Looker:
             raise FileChanged(
                 f"{file.path!r} was changed after it had been looked at: its new content is another version; run again with it"
             )
+
+
+def holds_new_files(value: Any) -> bool:
+    """Whether there is a file in this value that nobody has looked at. Never waits."""
+    kind = type(value)
+    if kind is File:
+        return not value.digest
+    if kind is list or kind is tuple:
+        return any(holds_new_files(item) for item in value)
+    if kind is dict:
+        return any(holds_new_files(item) for item in value.values())
+    return False
