@@ -326,7 +326,7 @@ async def test_a_step_that_blocks_the_loop_is_named_and_one_that_waits_is_not(rt
 async def test_a_file_in_the_result_of_a_step_without_annotations_is_looked_at(rt: Runtime, tmp_path: Path) -> None:
     @step
     async def written(path: str):  # type: ignore[no-untyped-def]  # that it has no annotation is the point
-        Path(path).write_text("new")
+        await anyio.Path(path).write_text("new")
         return {"file": [File(path)], "x": 1}
 
     found = await written(str(tmp_path / "new.txt"))
