@@ -232,9 +232,65 @@ async def test_a_deleted_index_is_made_anew_and_answers_the_same(sqlite: SqliteI
     before = await dump(sqlite)
     for path in (tmp_path / "index").iterdir():
         path.unlink()
-    fresh = await projector.catch_up()
+    with capture_logs() as said:
+        fresh = await projector.catch_up()
     assert (fresh.position, fresh.behind) == (3, 0)
+    assert fresh.notes == ("the index was made anew from the log: it was removed",)
+    assert [line["event"] for line in said] == ["index_rebuilt"]
     assert await dump(sqlite) == before
+
+
+async def test_the_first_index_of_a_home_is_nothing_to_be_told_of(sqlite: SqliteIndex) -> None:
+    with capture_logs() as said:
+        fresh = await Projector(await logged(FRAMES), sqlite, PORTS.clock).catch_up()
+    assert (fresh.position, fresh.notes, said) == (3, (), [])
+
+
+class FullIndex(SqliteIndex):
+    """An index for which the disk has no room: from its making on, or for a change."""
+
+    def __init__(self, folder: Path, place: str) -> None:
+        super().__init__(PORTS.disk, PORTS.random, str(folder / "index"), PROJECTION_VERSION)
+        self.place = place
+
+    def _fail(self, place: str) -> None:
+        if place == self.place:
+            raise Full("no room for the index")
+
+    def take_seat(self) -> bool:
+        self._fail("seat")
+        return super().take_seat()
+
+    async def cursor(self) -> Cursor:
+        self._fail("cursor")
+        return await super().cursor()
+
+    async def apply(self, changes: Sequence[Change], *, after: Cursor, upto: Cursor) -> None:
+        self._fail("apply")
+        await super().apply(changes, after=after, upto=upto)
+
+
+@pytest.mark.parametrize("place", ["seat", "cursor", "apply"])
+async def test_what_is_on_record_stays_readable_when_the_disk_has_no_room_for_the_index(tmp_path: Path, place: str) -> None:
+    log = await logged(FRAMES)
+    async with Catalogue(log, MemoryArtifactStore(), FullIndex(tmp_path, place), PORTS) as catalogue:
+        (run,) = await catalogue.runs()
+        assert run.id == RUN
+        fresh = catalogue.freshness
+        assert (fresh.position, fresh.behind) == (3, 0)
+        assert fresh.notes == ("answered from the log, which takes longer: no room for the index",)
+        log.queue(Batch(encode(cancels(1)), 1))
+        assert list(await catalogue.sql("select cancel_asked from runs")) == [(0.0,)]
+
+
+async def test_what_was_found_wrong_is_still_told_after_further_questions(sqlite: SqliteIndex, tmp_path: Path) -> None:
+    async with Catalogue(await logged(FRAMES), MemoryArtifactStore(), sqlite, PORTS) as catalogue:
+        await catalogue.runs()
+        for path in (tmp_path / "index").iterdir():
+            path.unlink()
+        await catalogue.runs()
+        await catalogue.runs()
+        assert catalogue.freshness.notes == ("the index was made anew from the log: it was removed",)
 
 
 async def test_a_damaged_index_is_made_anew_and_answers_the_same(tmp_path: Path) -> None:

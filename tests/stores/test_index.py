@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ashore_stores.errors import Corrupt, ReadOnly, Unavailable
+from ashore_stores.errors import Corrupt, Full, ReadOnly, Unavailable
 from ashore_stores.index import connections
 from ashore_stores.index.base import MetadataIndex
 from ashore_stores.index.changes import OWNER, TABLES, Change, Put
@@ -280,9 +280,19 @@ class ReadOnlyDisk(SystemDisk):
         return super().open(path)
 
 
+class FullDisk(SystemDisk):
+    """A disk without room for another file."""
+
+    def open(self, path: str, *, write: bool = False, create: bool = False, exclusive: bool = False) -> DiskFile:
+        if create:
+            raise Full(f"cannot make {path!r}: no room")
+        return super().open(path, write=write)
+
+
 async def test_where_nothing_can_be_written_the_index_is_in_memory(tmp_path: Path) -> None:
     ports = system_ports()
-    assert isinstance(open_index(ReadOnlyDisk(), ports.random, str(tmp_path / "index"), 1), MemoryIndex)
+    for disk in (ReadOnlyDisk(), FullDisk()):
+        assert isinstance(open_index(disk, ports.random, str(tmp_path / "index"), 1), MemoryIndex)
     index = open_index(ports.disk, ports.random, str(tmp_path / "index"), 1)
     assert isinstance(index, SqliteIndex)
     assert list((tmp_path / "index").iterdir()) == []

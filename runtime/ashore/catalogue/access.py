@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from ashore.catalogue.projector import Freshness, Projector
 from ashore.engine.state import outputs_of
@@ -12,10 +13,14 @@ from ashore.errors import InternalError
 from ashore.events import ElementsRan, Output, StepRan, decode
 from ashore.ids import InvocationId, RunId
 from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.errors import Full, ReadOnly, StoreError
 from ashore_stores.index.base import MetadataIndex, Rows
+from ashore_stores.index.memory import MemoryIndex
 from ashore_stores.keys import START, Position
 from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
+
+_KEPT_NOTES: Final = 20
 
 
 class Access:
@@ -27,13 +32,42 @@ class Access:
         self.index = index
         self.projector = Projector(log, index, ports.clock)
         self.freshness = Freshness(START)
-        """Of the last answer."""
+        """Of the last answer, with the last notes since the beginning."""
+        self._former: MetadataIndex | None = None
+        """The index that could not be written: who is asking it goes on."""
+        self._clock = ports.clock
         self._workers = ports.workers
+
+    async def aclose(self) -> None:
+        """Close the index."""
+        await self.index.aclose()
+        if self._former is not None:
+            await self._former.aclose()
 
     async def fresh(self, upto: Position | None = None) -> Freshness:
         """Catch the index up as far as this can be had within a bounded wait."""
-        self.freshness = await self.projector.catch_up(upto)
-        return self.freshness
+        freshness = await self._caught_up(upto)
+        notes = tuple(dict.fromkeys((*self.freshness.notes, *freshness.notes)))[-_KEPT_NOTES:]
+        self.freshness = replace(freshness, notes=notes)
+        return freshness
+
+    async def _caught_up(self, upto: Position | None) -> Freshness:
+        try:
+            freshness = await self.projector.catch_up(upto)
+            obstacle = self.projector.obstacle
+        except (Full, ReadOnly) as error:
+            obstacle = error
+        if obstacle is None or isinstance(self.index, MemoryIndex):
+            return freshness
+        return await self._in_memory(obstacle, upto)
+
+    async def _in_memory(self, why: StoreError, upto: Position | None) -> Freshness:
+        """What is on record stays readable where the index cannot be written: from here on one in memory is asked."""
+        if self._former is None:  # nobody else did meanwhile
+            self._former, self.index = self.index, MemoryIndex()
+            self.projector = Projector(self.log, self.index, self._clock)
+        freshness = await self.projector.catch_up(upto)
+        return replace(freshness, notes=(f"answered from the log, which takes longer: {why}", *freshness.notes))
 
     async def ask(self, name: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
         """A named question, of the index as it is."""

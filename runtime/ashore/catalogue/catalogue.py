@@ -87,7 +87,7 @@ class Catalogue:
         await self.aclose()
 
     async def aclose(self) -> None:
-        await self._access.index.aclose()
+        await self._access.aclose()
         close, self._close = self._close, None
         if close is not None:
             await close()

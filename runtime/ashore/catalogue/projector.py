@@ -17,7 +17,7 @@ from ashore.events import Event, decode
 from ashore.ids import RunId
 from ashore.notices import log as _warnings
 from ashore.projection import Projection, Unknown
-from ashore_stores.errors import Conflict, Corrupt, Missing, StoreError
+from ashore_stores.errors import Conflict, Corrupt, Full, Missing, ReadOnly, StoreError
 from ashore_stores.index.base import MetadataIndex
 from ashore_stores.index.changes import REUSE, RUN, STEP
 from ashore_stores.keys import START, Cursor, Position
@@ -72,6 +72,8 @@ class Projector:
         self._projection: Projection | None = None
         self._stands = Cursor()
         self._checked: Cursor | None = None
+        self.obstacle: StoreError | None = None
+        """Why the index could not be written when it was caught up last: there is no room, or it may not be."""
 
     def __repr__(self) -> str:
         return f"<Projector at position {self._stands.position}>"
@@ -82,6 +84,7 @@ class Projector:
         Waits for another projector for at most PATIENCE seconds; then says how far behind it is.
         """
         notes: list[str] = []
+        self.obstacle = None
         durable = await self._durable(notes)
         target = durable if upto is None else upto
         deadline = self._clock.monotonic() + PATIENCE
@@ -150,6 +153,8 @@ class Projector:
         try:
             cursor = await self._index.cursor()
             await self._check(cursor, durable)
+            if lost := self._index.lost():
+                raise _Astray(lost)
             if self._projection is None or self._stands != cursor:
                 self._projection = Projection(await self._index.last(STEP))
         except (Corrupt, _Astray) as error:
@@ -159,10 +164,10 @@ class Projector:
         return cursor
 
     async def _start_over(self, why: Exception, notes: list[str]) -> None:
+        await self._restart()
         note = f"the index was made anew from the log: {why}"
         notes.append(note)
         _warnings.warning("index_rebuilt", reason=str(why))
-        await self._restart()
 
     async def _restart(self) -> None:
         await self._index.restart()
@@ -184,6 +189,7 @@ class Projector:
                 position = await self._follow(await self._begin(target, notes), target, notes, progress)
         except StoreError as error:
             self._projection = None
+            self.obstacle = error if isinstance(error, Full | ReadOnly) else None
             notes.append(str(error))
             position = await self._standing(target) or START
         except BaseException:

@@ -52,6 +52,10 @@ class MetadataIndex(Protocol):
         """Let others project."""
         ...
 
+    def lost(self) -> str:
+        """What became of the one that was here before, if there is none now; "" otherwise. Only for who has the seat."""
+        ...
+
     async def apply(self, changes: Sequence[Change], *, after: Cursor, upto: Cursor) -> None:
         """Make the changes, in order, and move the cursor from `after` to `upto`: all of it or nothing.
 

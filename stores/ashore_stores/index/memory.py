@@ -43,6 +43,9 @@ class MemoryIndex:
     def leave_seat(self) -> None:
         self._seat_taken = False
 
+    def lost(self) -> str:
+        return ""
+
     async def apply(self, changes: Sequence[Change], *, after: Cursor, upto: Cursor) -> None:
         self._check()
         if after != self._cursor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ashore_stores.errors import ReadOnly
+from ashore_stores.errors import Full, ReadOnly
 from ashore_stores.index.base import MetadataIndex
 from ashore_stores.index.memory import MemoryIndex
 from ashore_stores.index.sqlite import SqliteIndex
@@ -15,6 +15,6 @@ def open_index(disk: Disk, random: Randomness, folder: str, version: int) -> Met
         disk.make_folder(folder)
         disk.open(f"{folder}/probe", write=True, create=True).close()
         disk.remove(f"{folder}/probe")
-    except ReadOnly:
+    except (Full, ReadOnly):
         return MemoryIndex()
     return SqliteIndex(disk, random, folder, version)

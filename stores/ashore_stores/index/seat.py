@@ -22,6 +22,8 @@ class Seat:
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._path = disk.real_path(path)
+        self.was_there = False
+        """Whether somebody had sat here before it was taken last: the file is never removed."""
 
     def _key(self) -> tuple[int, str]:
         return self._disk.process(), self._path
@@ -32,6 +34,7 @@ class Seat:
         if _holders.setdefault(key, token) is not token:
             return False
         taken = False
+        self.was_there = key in _files or self._disk.stat(self._path) is not None
         try:
             taken = self._file(key).lock(_SLOT, wait=False)
         except ReadOnly:

@@ -74,6 +74,11 @@ class SqliteIndex:
     def leave_seat(self) -> None:
         self._seat.leave()
 
+    def lost(self) -> str:
+        if self._newest() is not None or not self._seat.was_there:
+            return ""
+        return "it was of another version of ashore" if self._versions() else "it was removed"
+
     # --- reading ---
 
     async def cursor(self) -> Cursor:

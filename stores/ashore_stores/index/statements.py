@@ -104,14 +104,15 @@ def answer(db: sqlite3.Connection, sql: str, params: Sequence[Any] | Mapping[str
 
 def translated(error: Exception, path: str, sql: str = "") -> StoreError:
     """What the caller can do about an error of SQLite. `sql` is the statement, if it came from outside."""
-    code = getattr(error, "sqlite_errorcode", 0) & PRIMARY
+    whole = getattr(error, "sqlite_errorcode", 0)
+    code = whole & PRIMARY
     if code in BUSY:
         return Unavailable(
             f"the index {path!r} is held by another program (an open transaction in a database browser?): close it there, or retry"
         )
     if code in CORRUPT:
         return Corrupt(f"the index {path!r} is damaged ({error}); it is made anew from the log, nothing is lost", path=path)
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or whole == sqlite3.SQLITE_IOERR_SHMSIZE:
         return Full(f"no room for the index {path!r}: free some; the log is not touched")
     if code in FORBIDDEN:
         return ReadOnly(f"the index {path!r} cannot be written ({error}); what is there stays readable")
