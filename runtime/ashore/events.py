@@ -244,11 +244,13 @@ class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
 
 
 class StepSkipped(_Event, frozen=True, array_like=True, gc=False, tag=9):
-    """An invocation will not run, because of others that failed or because the run was cancelled."""
+    """An invocation has no outcome, because of others that failed or because the run was cancelled."""
 
     run: RunId
     invocation: InvocationId
     because: tuple[InvocationId, ...] = ()
+    was_running: bool = False
+    """It was under way when the run was cancelled; otherwise it never began."""
 
 
 class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):

@@ -396,7 +396,7 @@ def call_of(node: Node) -> Call:
                 inputs.append(Input(path, source.node.invocation, _output_place(source)))
             elif type(source) is FileRef:
                 files.append(file_use(path, source.file))
-        if argument.encoded:
+        if argument.encoded and not argument.sources:  # with some it is a skeleton, which names the call but is no value
             params.append((argument.name, argument.encoded))
     return Call(node.invocation, node.work.name, node.code, node.scope, tuple(inputs), tuple(files), tuple(params), node.fan)
 

@@ -44,6 +44,11 @@ class Course(Protocol):
     @property
     def state(self) -> str: ...
 
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended, if that is known here already."""
+        ...
+
     async def wait(self) -> Ending:
         """Wait for the end, durable. Raises the log's error if this process can no longer tell."""
         ...
@@ -76,10 +81,11 @@ class Run(Generic[T_co]):
     @property
     def error(self) -> Exception | None:
         """What failed it, once it has been awaited or has ended here."""
-        ending = self._ending
-        if ending is None or ending.state == "done":
+        if self._ending is None:
+            self._ending = self._course.ending
+        if self._ending is None or self._ending.state == "done":
             return None
-        return self._error(ending)
+        return self._error(self._ending)
 
     def counts(self) -> dict[str, int]:
         """Its invocations by state, as far as this process has seen."""
@@ -175,9 +181,16 @@ class Driven:
 
     async def wait(self) -> Ending:
         await self.finished.wait()
+        if self.drive.trouble is not None:
+            raise self.drive.trouble
+        return self._ending()
+
+    @property
+    def ending(self) -> Ending | None:
+        return self._ending() if self.finished.is_set() and self.drive.trouble is None else None
+
+    def _ending(self) -> Ending:
         drive = self.drive
-        if drive.trouble is not None:
-            raise drive.trouble
         failed = (node for node in drive.machine.failures if node.failure is not None)
         errors = tuple(_raised(drive, node.invocation) or exception_of(node.failure) for node in failed)  # type: ignore[arg-type]  # filtered above
         return Ending(drive.state, drive.result, errors)
@@ -242,6 +255,10 @@ class Watched:
         self._cancel = cancel
         if history.ending is not None:
             self.over.set()
+
+    @property
+    def ending(self) -> Ending | None:
+        return self.history.ending
 
     @property
     def state(self) -> str:

@@ -164,7 +164,7 @@ class Story:
             made.state, made.times = "cancelled" if is_cancelled else "failed", (event.ready, event.started, event.ended)
             made.error = "CancelledError" if is_cancelled else f"ValueError: {event.failure.message}"
         else:
-            made.state, made.times = "skipped", (None, None, None)
+            made.state, made.times = "cancelled" if event.was_running else "skipped", (None, None, None)
             if event.because:
                 made.because = self.runs[event.run].made[event.because[0]].call.step
 
@@ -381,7 +381,7 @@ class _Writer:
                 failure = CANCELLED if self.chance(3) else FAILURE
                 self.tell(StepFailed(run, name, failure, self.now(), self.now(), self.now()))
             case 13:
-                self.tell(StepSkipped(run, name))
+                self.tell(StepSkipped(run, name, (), self.chance(2)))
             case 10 | 11 | 12 if made.call.fan:
                 self.tell(self.elements(run, made))
             case _:

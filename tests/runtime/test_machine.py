@@ -295,7 +295,7 @@ def test_work_grows_with_the_graph_and_not_faster(shape: str, fails: bool) -> No
             machine.begin()
             machine.failed(machine.ready.popleft(), FAILURE)
         drain(machine)
-        machine.cancel()
+        machine.cancel(lambda node: True)
 
     life(10)
     small, large = calls_in(lambda: life(400)), calls_in(lambda: life(1_600))
@@ -338,7 +338,7 @@ async def test_a_failure_in_a_long_chain_is_one_failure_and_the_rest_is_skipped(
 
     run = await rt.start(half(10_000))
     assert await run.wait() == "failed"
-    assert run.counts() == {"done": 5_000, "cached": 0, "failed": 1, "skipped": 4_999, "running": 0, "waiting": 0}
+    assert run.counts() == {"done": 5_000, "cached": 0, "failed": 1, "skipped": 4_999, "cancelled": 0, "running": 0, "waiting": 0}
     assert [str(error) for error in run.error.failures] == ["half"]  # type: ignore[union-attr]
 
 

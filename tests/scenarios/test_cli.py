@@ -160,7 +160,7 @@ def test_a_failed_run_says_where_in_the_users_code(project: Project) -> None:
 def test_json_is_one_object_whatever_steps_print(project: Project) -> None:
     record = project.record("run", "p.py:grow", "files=inbox/*.csv")
     assert record["result"] == {"total": 6}
-    assert record["counts"] == {"ran": 4, "cached": 0, "failed": 1, "skipped": 0}
+    assert record["counts"] == {"ran": 4, "cached": 0, "failed": 1, "skipped": 0, "cancelled": 0}
     assert [left["name"] for left in record["left_out"]] == ["inbox/b\x1b[31m ad\n.csv"]
 
 
@@ -221,9 +221,14 @@ def test_ctrl_c_cancels_the_run_and_leaves_the_home_sound(project: Project) -> N
     (project.root / "go").touch()  # a thread is waited for
     _, rest = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
+    assert "waits cancelled" in rest
+    assert "after skipped" in rest
     assert "cancelled in" in rest
+    assert "0 cached, 1 skipped, 1 cancelled" in rest
     (run,) = project.records("runs")
     assert run["state"] == "cancelled"
+    states = {step["step"]: step["state"] for step in project.record("show", "@last")["steps"]}
+    assert states == {"waits": "cancelled", "after": "skipped"}
     project.ashore("log", "verify")
 
 

@@ -15,7 +15,7 @@ from ashore.engine.journal import Journal
 from ashore.engine.means import Means
 from ashore.engine.outcomes import FRESH, Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
-from ashore.engine.state import RUNNING, Machine
+from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
 from ashore.errors import AshoreError, InternalError, StepError
@@ -30,7 +30,7 @@ from ashore_stores.logs.base import Entry, Ticket
 _NO_BLOBS: Blobs = {}
 _BLOCKED = 1.0
 """Seconds that a step may hold the loop before it is named."""
-_STATES = ("waiting", "waiting", "running", "done", "failed", "skipped")
+_STATES = ("waiting", "waiting", "running", "done", "failed", "skipped", "cancelled")
 
 
 class Drive:
@@ -117,7 +117,7 @@ class Drive:
 
     def counts(self) -> dict[str, int]:
         """Progress: invocations by state."""
-        counts = {"done": 0, "cached": 0, "failed": 0, "skipped": 0, "running": 0, "waiting": 0}
+        counts = {"done": 0, "cached": 0, "failed": 0, "skipped": 0, "cancelled": 0, "running": 0, "waiting": 0}
         for node in self.machine.nodes:
             counts["cached" if node.reused_run else _STATES[node.state]] += 1
         return counts
@@ -341,8 +341,8 @@ class Drive:
     def _end(self) -> None:
         self.outcomes.write_columns(all_of_them=True)
         if self._is_cancelled:
-            for node in self.machine.cancel():
-                self.journal.record(StepSkipped(self.run, node.invocation))
+            for node in self.machine.cancel(self.outcomes.has_begun):
+                self.journal.record(StepSkipped(self.run, node.invocation, (), node.state == CANCELLED))
             self.state = "cancelled"
         else:
             self.state = "failed" if self.machine.failures else "done"

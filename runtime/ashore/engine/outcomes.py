@@ -41,13 +41,19 @@ class Outcomes:
         self._now = means.ports.clock.now
         self._begun = self._now()
         self._ended: dict[int, float] = {}
+        self._in_threads: set[int] = set()
         self._fanouts: dict[int, FanOut] = {}
         self._written = means.ports.clock.monotonic()
 
     def started(self, unit: Unit) -> None:
         """A unit went to a thread."""
         if type(unit) is Node:
+            self._in_threads.add(unit.index)
             self._journal.record(StepStarted(self._run, unit.invocation, self._now(), unit.attempt))
+
+    def has_begun(self, node: Node) -> bool:
+        """Whether a node that was taken up was called: a `def` step may have waited for a thread."""
+        return node.work.is_async or node.fan or node.index in self._in_threads
 
     def reused(self, unit: Unit, made: Made) -> None:
         """A unit has the outputs that another invocation made."""

@@ -14,14 +14,14 @@ the decoding of a recorded event: the state of a live run equals the state that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ashore.events import ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped
 from ashore.graph import Fan, Graph, Node
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
-WAITING, READY, RUNNING, DONE, FAILED, SKIPPED = range(6)
-STATES = ("waiting", "ready", "running", "done", "failed", "skipped")
+WAITING, READY, RUNNING, DONE, FAILED, SKIPPED, CANCELLED = range(7)
+STATES = ("waiting", "ready", "running", "done", "failed", "skipped", "cancelled")
 
 
 class Machine:
@@ -71,11 +71,11 @@ class Machine:
         self.failures.append(node)
         return self._skip_consumers(node, node.invocation)
 
-    def skipped(self, node: Node, because: Iterable[InvocationId] = ()) -> list[Node]:
-        """`node` will not run; returns what else is skipped because of it."""
+    def skipped(self, node: Node, because: Iterable[InvocationId] = (), *, was_running: bool = False) -> list[Node]:
+        """`node` will have no outcome; returns what else is skipped because of it."""
         if node.state >= DONE:
             return []
-        node.state = SKIPPED
+        node.state = CANCELLED if was_running else SKIPPED
         node.because.extend(because)
         self.unsettled -= 1
         return self._skip_consumers(node, *node.because)
@@ -93,11 +93,11 @@ class Machine:
                 pending.extend(consumer.consumers)
         return skipped
 
-    def cancel(self) -> list[Node]:
-        """Everything that has no outcome yet is skipped; returns it."""
+    def cancel(self, begun: Callable[[Node], bool]) -> list[Node]:
+        """Everything that has no outcome yet is cancelled if it runs and has begun, else skipped; returns it."""
         left = [node for node in self.nodes if node.state < DONE]
         for node in left:
-            node.state = SKIPPED
+            node.state = CANCELLED if node.state == RUNNING and begun(node) else SKIPPED
         self.unsettled = 0
         self.ready.clear()
         return left
@@ -125,7 +125,7 @@ class Machine:
             node.attempt = event.attempt
             self.failed(node, event.failure)
         elif isinstance(event, StepSkipped):
-            self.skipped(node, event.because)
+            self.skipped(node, event.because, was_running=event.was_running)
         else:
             _fold_elements(node, event)
 

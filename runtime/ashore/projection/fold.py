@@ -379,7 +379,8 @@ class Projection:
             self._rows["trouble"].append((no, None, *told(event.failure)))
 
     def _step_skipped(self, event: StepSkipped, position: int) -> None:
-        no = self._settle(event.run, event.invocation, position, ("skipped", None, None, None, None))
+        state = "cancelled" if event.was_running else "skipped"
+        no = self._settle(event.run, event.invocation, position, (state, None, None, None, None))
         if no is not None:
             because = self._step(event.run, event.because[0]) if event.because else None
             self._rows["trouble"].append((no, because, None, None, None))

@@ -50,6 +50,7 @@ class Progress:
     cached: int = 0
     failed: int = 0
     skipped: int = 0
+    cancelled: int = 0
     names: dict[InvocationId, str] = field(default_factory=dict)
     failures: dict[InvocationId, StepFailed] = field(default_factory=dict)
     running: dict[InvocationId, None] = field(default_factory=dict)
@@ -66,7 +67,8 @@ class Progress:
         return self._elements.setdefault(invocation, Counter())
 
     def counts(self) -> dict[str, int]:
-        return {"ran": self.ran, "cached": self.cached, "failed": self.failed, "skipped": self.skipped}
+        counts = {"ran": self.ran, "cached": self.cached, "failed": self.failed, "skipped": self.skipped}
+        return counts | {"cancelled": self.cancelled}
 
     def receive(self, event: Event) -> None:
         """Fold in an event of the run."""
@@ -91,7 +93,8 @@ class Progress:
         self.settled += 1
         self.running.pop(event.invocation, None)
         if isinstance(event, StepSkipped):
-            self.skipped += 1
+            self.skipped += not event.was_running
+            self.cancelled += event.was_running
         elif isinstance(event, StepFailed):
             self.failed += 1
             self.failures[event.invocation] = event
@@ -159,7 +162,8 @@ class Narrator:
 
     def _skipped(self, event: StepSkipped) -> str:
         because = ", ".join([self.progress.name(invocation) for invocation in event.because])
-        return f"{self.progress.name(event.invocation)} skipped{f' because of {because}' if because else ''}"
+        what = "cancelled" if event.was_running else "skipped"
+        return f"{self.progress.name(event.invocation)} {what}{f' because of {because}' if because else ''}"
 
     def begin(self) -> None:
         self._terminal.say(f"run {self._run} {self._pipeline} started")
@@ -182,4 +186,4 @@ class Narrator:
     def _counts(self) -> str:
         counts = self.progress.counts()
         told = [f"{counts[kind]} {kind}" for kind in ("ran", "cached")]
-        return ", ".join(told + [f"{counts[kind]} {kind}" for kind in ("failed", "skipped") if counts[kind]])
+        return ", ".join(told + [f"{counts[kind]} {kind}" for kind in ("failed", "skipped", "cancelled") if counts[kind]])

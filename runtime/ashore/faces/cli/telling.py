@@ -148,7 +148,7 @@ def _step_line(event: Event, step: str) -> str:
         case StepFailed():
             return f"{step} failed in {duration(event.ended - event.started)}: {failure_line(event.failure)}"
         case StepSkipped():
-            return f"{step} skipped"
+            return f"{step} {'cancelled' if event.was_running else 'skipped'}"
         case ElementsRan():
             ran = len(event.indices) - len(event.reused)
             return f"{step} elements: {ran} ran, {len(event.reused)} cached, {len(event.failed)} failed"
