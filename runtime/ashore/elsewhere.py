@@ -17,7 +17,7 @@ from ashore.stack import Stack
 from ashore.works import Work
 from ashore_stores.errors import StoreError
 from ashore_stores.keys import Position
-from ashore_stores.logs.base import Batch, Entry
+from ashore_stores.logs.base import Batch, Claim, Entry
 
 _OWNER_LOOK = 1.0
 """Seconds between looks at whether the owner of a run that is waited for still lives."""
@@ -74,11 +74,18 @@ class Elsewhere:
             )
 
     async def _ask_to_cancel(self, run_id: RunId) -> None:
-        asked = CancelAsked(run_id, self._stack.ports.clock.now())
-        topic = run_id.encode()
-        await self._stack.log.own()
-        batch = Batch(encode([asked]), 1, entries=(Entry(RunSpace.CANCELS, topic, b"asked"),), topics=(topic,))
-        await self._stack.log.durable(self._stack.log.queue(batch))
+        """A claim on the run being open: a run that has ended meanwhile is not asked."""
+        event_log, topic = self._stack.log, run_id.encode()
+        await event_log.own()
+        asked = encode([CancelAsked(run_id, self._stack.ports.clock.now())])
+        batch = Batch(asked, 1, entries=(Entry(RunSpace.CANCELS, topic, b"asked"),), topics=(topic,))
+        owner = event_log.register(RunSpace.OPEN_RUNS, topic)
+        while owner is not None:
+            (judged,) = await event_log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
+            if judged.position is not None:
+                await event_log.durable(judged.position)
+                return
+            owner = judged.current
 
     async def listen_later(self) -> None:
         await self._stack.ports.clock.sleep(_LISTEN_AFTER)

@@ -130,14 +130,7 @@ class People:
         disk.remove(deed.path)
 
     def wake(self, disk: SimDisk) -> None:
-        """The machine is on again. Files whose bytes the power cut may have taken or torn have another time than before.
-
-        A file system that keeps size and time of bytes that it lost cannot be seen through by looking at them: a known limit.
-        """
-        folder = disk.machine.medium.folder(FOLDER)
-        for name, node in sorted(folder.entries.items()) if folder and disk.machine.boot > self.boot else ():
-            if isinstance(node, Content) and f"{FOLDER}/{name}" in self.restless:
-                node.mtime_ns += 1
+        """The machine is on again."""
         self.boot = disk.machine.boot
         self.look(disk)
 

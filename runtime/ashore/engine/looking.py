@@ -7,10 +7,12 @@ from typing import Any
 
 from ashore.errors import FileChanged
 from ashore.files import File
-from ashore_stores.errors import Missing
-from ashore_stores.ports import Disk
+from ashore_stores.errors import Missing, Unavailable
+from ashore_stores.ports import Disk, FileStat
 
 _SLAB = 4 * 1024 * 1024
+_SEEN = 100_000
+"""Files whose digests are kept in memory."""
 
 
 class Looker:
@@ -25,15 +27,43 @@ class Looker:
         """`file` with its size, time and digest as of now. Raises `Missing`, `Unavailable` if it changed while it was read."""
         if file.digest:
             return file
-        path = file.path if file.path.startswith("/") else f"{self._root}/{file.path}"
+        path = self._place(file)
         stat = self._disk.stat(path)
         if stat is None or stat.kind not in ("file", "link"):
             raise Missing(f"no file {file.path!r} (looked in {self._root}): a File names a regular file that is there")
-        place = (path, stat.size, stat.mtime_ns, stat.inode)
-        digest = self._seen.get(place)
-        if digest is None:
-            digest = self._seen[place] = self._read(path)
+        digest = self._digest(path, stat)
+        if self._disk.stat(path) != stat:
+            raise Unavailable(
+                f"{file.path!r} changed while it was read: it is still being written; start again when it is complete"
+            )
         return File(file.path, size=stat.size, mtime_ns=stat.mtime_ns, digest=digest)
+
+    def check(self, file: File) -> None:
+        """Raise `Missing` if the file is gone, `FileChanged` if its content is not what it was when it was looked at.
+
+        Each process reads a file once itself before it trusts size and time: they may be those of bytes that a power cut took.
+        """
+        path = self._place(file)
+        stat = self._disk.stat(path)
+        if stat is None:
+            raise Missing(f"{file.path!r} was removed after it had been looked at: put it back, or run again without it")
+        if self._digest(path, stat) != file.digest:
+            raise FileChanged(
+                f"{file.path!r} was changed after it had been looked at: its new content is another version; run again with it"
+            )
+
+    def _place(self, file: File) -> str:
+        return file.path if file.path.startswith("/") else f"{self._root}/{file.path}"
+
+    def _digest(self, path: str, stat: FileStat) -> bytes:
+        """Of the file as `stat` says it is: read once per process."""
+        seen = (path, stat.size, stat.mtime_ns, stat.inode)
+        digest = self._seen.get(seen)
+        if digest is None:
+            digest = self._seen[seen] = self._read(path)
+            if len(self._seen) > _SEEN:
+                del self._seen[next(iter(self._seen))]
+        return digest
 
     def _read(self, path: str) -> bytes:
         hasher = hashlib.sha256()
@@ -63,7 +93,7 @@ class Looker:
     def _kept(self, file: File) -> File:
         """A file that a step returns: flushed, with its folder, before any event names it."""
         looked = self.look(file)
-        path = file.path if file.path.startswith("/") else f"{self._root}/{file.path}"
+        path = self._place(file)
         handle = self._disk.open(path)
         try:
             handle.flush()
@@ -71,17 +101,6 @@ class Looker:
             handle.close()
         self._disk.flush_folder(path.rpartition("/")[0] or "/")
         return looked
-
-    def check(self, file: File) -> None:
-        """Raise `Missing` if the file is gone, `FileChanged` if its content is not what it was when it was looked at."""
-        path = file.path if file.path.startswith("/") else f"{self._root}/{file.path}"
-        stat = self._disk.stat(path)
-        if stat is None:
-            raise Missing(f"{file.path!r} was removed after it had been looked at: put it back, or run again without it")
-        if (stat.size, stat.mtime_ns) != (file.size, file.mtime_ns) and self._read(path) != file.digest:
-            raise FileChanged(
-                f"{file.path!r} was changed after it had been looked at: its new content is another version; run again with it"
-            )
 
 
 def holds_new_files(value: Any) -> bool:

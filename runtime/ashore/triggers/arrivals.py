@@ -225,10 +225,11 @@ def _digest_of(value: bytes | None) -> bytes | None:
 
 
 def _digest(disk: Disk, path: str) -> tuple[int, bytes]:
-    """Size and SHA-256 of the file, in bounded memory."""
+    """Size and SHA-256 of the file, in bounded memory. Its content is durable then: an arrival never outlives what arrived."""
     hasher, size = hashlib.sha256(), 0
     file = disk.open(path)
     try:
+        file.flush()
         while chunk := file.read(CHUNK, size):
             hasher.update(chunk)
             size += len(chunk)
