@@ -30,8 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-import ashore
-from ashore import Handle, KeyConflict, RunFailed, Runtime, WrongArgument, evaluator, pipeline, step, trainer
+from ashore import Handle, KeyConflict, NotFound, RunFailed, Runtime, WrongArgument, evaluator, pipeline, step, trainer
 
 Points = list[tuple[float, float]]
 
@@ -94,7 +93,7 @@ async def get_run(request: Request) -> JSONResponse:
     """How far a run is, whichever worker drives it, and what came of it."""
     try:
         run = await request.state.rt.run(request.path_params["id"])
-    except ashore.AshoreError as unknown:
+    except NotFound as unknown:
         return answer(404, error=str(unknown))
     about: dict[str, Any] = {"run": run.id, "state": run.state}
     if run.state == "done":
@@ -146,7 +145,7 @@ async def transcript(client: httpx.AsyncClient, key: str) -> None:
         assert reply["state"] == "done", reply
         say(f"GET /runs/{run[:8]} from worker {worker}: {reply['state']}, {rounded(reply['result'])}")
     other = await client.post("/retrain", json={"points": points[:5]}, headers={"Idempotency-Key": key})
-    say(f"the same key with other points: {other.status_code}, {other.json()['error'][:60]}...")
+    say(f"the same key with other points: {other.status_code}, {other.json()['error'][:80]}...")
     unknown = await client.get("/runs/0123456789")
     say(f"a run that nobody knows: {unknown.status_code}")
     failing = await client.post("/retrain", json={"points": points[:1]}, headers={"Idempotency-Key": f"{key}-short"})

@@ -12,9 +12,8 @@ import pytest
 DOORS: dict[str, str] = {
     "ashore": """
         AshoreError Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict MaterializeError
-        NestedCall
-        NotAValue NotInThisVersion NotStarted Outputs Pipeline Role Run RunCancelled RunFailed RunLeft Runtime Step StepError
-        StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new open
+        NestedCall NotAValue NotFound NotInThisVersion NotStarted Outputs Pipeline Role Run RunCancelled RunFailed RunLeft Runtime
+        Step StepError StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new open
         pipeline preprocessor register run splitter start step trainer tuner
     """,
     "ashore_stores": """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ashore.errors import KeyConflict as KeyConflict
     from ashore.errors import NestedCall as NestedCall
     from ashore.errors import NotAValue as NotAValue
+    from ashore.errors import NotFound as NotFound
     from ashore.errors import NotInThisVersion as NotInThisVersion
     from ashore.errors import NotStarted as NotStarted
     from ashore.errors import RunCancelled as RunCancelled
@@ -63,7 +64,7 @@ _PLACES = {
     "ashore.entry": "run start",
     "ashore.errors": """
         AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
-        NotInThisVersion NotStarted RunCancelled RunFailed RunLeft StepError StepFailure TargetError WrongArgument
+        NotFound NotInThisVersion NotStarted RunCancelled RunFailed RunLeft StepError StepFailure TargetError WrongArgument
     """,
     "ashore.files": "File",
     "ashore.handles": "Handle Handles",

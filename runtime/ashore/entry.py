@@ -7,17 +7,17 @@ and closed when the loop cancels its tasks at its end, as `asyncio.run` does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
 
-from ashore.errors import InsideLoop
+from ashore.errors import InsideLoop, WrongArgument
 from ashore.handles import Handle, set_awaiter
 from ashore.runs import Run
 from ashore.runtime import Runtime, current_runtime
-from ashore.works import Step
+from ashore.works import Step, Work
 
 T = TypeVar("T")
 
@@ -78,12 +78,26 @@ async def awaited(call: Handle[T]) -> T:
 def run(call: Coroutine[Any, Any, T], /) -> T:
     """Run a call (or any awaitable of ashore's) to its end and return its result: the one synchronous front.
 
-    Raises `InsideLoop` where an event loop is running: there one writes `await`. Ctrl-C cancels the run and leaves the home sound.
+    Raises `InsideLoop` where an event loop is running: there one writes `await`; `WrongArgument` for what cannot be awaited.
+    Ctrl-C cancels the run and leaves the home sound.
     """
+    _check(call)
     if _is_inside_loop():
         raise InsideLoop("ashore.run(...) was called inside a running event loop", mend="Write `await ...` instead")
     result: T = anyio.run(_main, call)
     return result
+
+
+def _check(call: object) -> None:
+    """What is given to be run counts as started, whatever comes of it; it has to be something that can be."""
+    if isinstance(call, Handle):
+        call.claim()
+    elif not isinstance(call, Awaitable):
+        name, shown = "train", f"a value of type {type(call).__name__}"
+        if isinstance(call, Work):
+            name, shown = call.name, f"the {type(call).__name__.lower()} {call.name}"
+        what = f"ashore.run(...) takes a call of a step or of a pipeline, not {shown}"
+        raise WrongArgument(what, mend=f"Write ashore.run({name}(...))")
 
 
 async def _main(call: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,10 @@ import difflib
 import sys
 from collections.abc import Iterable, Sequence
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Final, Self
+
+_VALUE_SHOWN: Final = 80
+"""Characters of an argument that an error shows."""
 
 
 class AshoreError(Exception):
@@ -123,12 +126,19 @@ class KeyConflict(AshoreError):
         self.asked = asked
         self.run = run
         taken = f"run {run[:8]}, " if run else ""
-        what = f"the key {key!r} is taken by {taken}{_call(pipeline, recorded)}; asked for was {_call(pipeline, asked)}"
+        differing = [name for name in (recorded | asked) if recorded.get(name) != asked.get(name)]
+        differ = f"{', '.join(differing)} differ{'s' if len(differing) == 1 else ''}: " if differing else ""
+        both = f"{_call(pipeline, recorded, differing)}; asked for was {_call(pipeline, asked, differing)}"
+        what = f"{differ}the key {key!r} is taken by {taken}{both}"
         super().__init__(what, mend="Start it under another key, or with the arguments of that run")
 
 
 class HomeError(AshoreError):
     """The home cannot be used as it is: not writable, of a newer format, on a network file system, already served ..."""
+
+
+class NotFound(AshoreError, LookupError):
+    """There is nothing of this name on record, or more than one."""
 
 
 class TargetError(AshoreError):
@@ -179,5 +189,11 @@ def _sentence(what: str, where: str, mend: str) -> str:
     return f"{text}. {mend}" if mend else text
 
 
-def _call(pipeline: str, arguments: dict[str, str]) -> str:
-    return f"{pipeline}({', '.join(f'{name}={value}' for name, value in arguments.items())})"
+def _call(pipeline: str, arguments: dict[str, str], first: Sequence[str]) -> str:
+    """The call, shortened, with these arguments before the others."""
+    names = [name for name in (*first, *(name for name in arguments if name not in first)) if name in arguments]
+    return f"{pipeline}({', '.join(f'{name}={_shortened(arguments[name])}' for name in names)})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}..."

@@ -19,7 +19,7 @@ from ashore.engine.looking import Looker
 from ashore.engine.means import Means
 from ashore.engine.reuse import Reuse
 from ashore.engine.threads import Threads
-from ashore.errors import AshoreError, GraphError, KeyConflict
+from ashore.errors import GraphError, KeyConflict, NotFound
 from ashore.events import (
     Arrivals,
     RunSpace,
@@ -179,7 +179,7 @@ class Runtime:
         raise KeyConflict(key, prepared.work.name, recorded, prepared.shown(), run=run_id)
 
     async def run(self, id: str) -> Run[Any]:
-        """The run with this id, whichever process drives it. Raises `AshoreError` if there is none."""
+        """The run with this id, whichever process drives it. Raises `NotFound` if there is none."""
         if RunId(id) not in self._drives.runs:
             await self.stack.log.refresh()
         return await self._existing(RunId(id), None)
@@ -198,7 +198,7 @@ class Runtime:
             return known
         history = await self._drives.history(run_id)
         if history.started is None:
-            raise AshoreError(f"there is no run {run_id}", mend="`ashore runs` lists them")
+            raise NotFound(f"no run {run_id!r} is on record", mend="A whole id is needed here; `ashore runs --json` lists them")
         if history.ending is None and work is not None:
             adopted = await self._drives.adopt_if_dead(run_id, work, history)
             if adopted is not None:

@@ -337,6 +337,14 @@ async def test_inputs_are_what_that_run_gave(cat: Catalogue) -> None:
     assert await taken["rest"].load() == ({"rows": 3}, 7)
 
 
+async def test_inputs_are_in_the_order_of_their_numbers() -> None:
+    files = tuple(FileUse(f"file[{n}]", f"/data/in/{n}.csv", 3, 4, b"d" * 32) for n in range(12))
+    log, artifacts = await filled(PREFACE, [begun(FIRST, 100.0), Invoked(FIRST, (call(READ, "read", files=files, fan=True),))])
+    async with Catalogue(log, artifacts, MemoryIndex(), PORTS) as catalogue:
+        run = await catalogue.run(FIRST)
+        assert list(run["read"].inputs) == [f"file[{n}]" for n in range(12)]
+
+
 async def test_looking_up_by_the_object_itself_types_what_comes_back(cat: Catalogue) -> None:
     """For the type checker; at run time it is the same as by name."""
     run = await cat.runs(retrain, state="done").last()

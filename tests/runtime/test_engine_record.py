@@ -11,7 +11,7 @@ import anyio
 import pytest
 from tests.scenarios.graphs_process import events_of
 
-from ashore import Handle, RunCancelled, Runtime, each, pipeline, step
+from ashore import Handle, NotFound, RunCancelled, Runtime, each, pipeline, step
 from ashore.catalogue import Catalogue
 from ashore.codec import decode
 from ashore.events import Invoked, StepSkipped
@@ -143,3 +143,9 @@ async def test_a_cancelled_run_has_its_error_without_being_awaited(rt: Runtime) 
     assert isinstance(run.error, RunCancelled)
     seen = await rt.run(run.id)
     assert isinstance(seen.error, RunCancelled)
+
+
+async def test_a_run_that_nobody_knows_is_not_found(rt: Runtime) -> None:
+    for error in (NotFound, LookupError):
+        with pytest.raises(error, match="no run '0123456789abcdef0123' is on record"):
+            await rt.run("0123456789abcdef0123")

@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 from tests.runtime.engine_misbehaving import both, executed, outcome_of, sibling
 
-from ashore import Handle, MaterializeError, Outputs, Runtime, StepError, pipeline, step
+from ashore import Handle, MaterializeError, Outputs, Runtime, StepError, StepFailure, pipeline, step
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +103,7 @@ async def test_a_step_that_lies_about_its_result_fails_naming_both(rt: Runtime, 
     liar.__annotations__["return"] = annotation
     failure = await outcome_of(step(liar), 1)
     assert isinstance(failure, StepError)
+    assert not isinstance(failure, StepFailure)  # that is one whose own class is not known
     assert "liar" in str(failure)
     assert failure.value == value  # type: ignore[attr-defined]  # what was computed is not thrown away
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import anyio
 import anyio.lowlevel
@@ -14,12 +16,15 @@ import pytest
 from ashore import (
     File,
     Handle,
+    InsideLoop,
     KeyConflict,
     NestedCall,
+    NotStarted,
     RunCancelled,
     RunFailed,
     Runtime,
     StepError,
+    WrongArgument,
     each,
     pipeline,
     run,
@@ -432,3 +437,18 @@ async def test_awaiting_without_a_runtime_uses_one_of_the_loop(tmp_path: Path, m
 def test_run_is_the_synchronous_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASHORE_HOME", str(tmp_path / "other"))
     assert run(diamond(3)) == 6
+
+
+@pytest.mark.parametrize(("given", "says"), [(3, "not a value of type int"), (diamond, "not the pipeline diamond")])
+def test_what_cannot_be_run_is_refused_saying_what_can(given: Any, says: str) -> None:
+    with pytest.raises(WrongArgument, match=f"takes a call of a step or of a pipeline, {says}"):
+        run(given)
+
+
+async def test_run_inside_a_loop_is_one_error_and_no_warning_besides() -> None:
+    with catch_warnings(record=True) as warned:
+        simplefilter("always")
+        with pytest.raises(InsideLoop, match="await"):
+            run(diamond(3))
+        gc.collect()
+    assert [str(one.message) for one in warned if issubclass(one.category, NotStarted)] == []

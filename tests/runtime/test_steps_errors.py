@@ -52,6 +52,17 @@ def test_a_key_conflict_has_both_argument_sets() -> None:
     assert (error.recorded, error.asked, error.key) == ({"lr": "0.1"}, {"lr": "0.2"}, "k")
 
 
+def test_a_key_conflict_says_first_what_differs_and_shows_no_value_whole() -> None:
+    same, points = "[" + "1, " * 1000 + "]", "[" + "2, " * 1000 + "]"
+    error = KeyConflict("k", "retrain", {"table": same, "lr": "0.1"}, {"table": same, "lr": points})
+    assert str(error).startswith("lr differs: the key 'k' is taken by retrain(lr=0.1, table=[1, 1,")
+    assert "asked for was retrain(lr=[2, 2," in str(error)
+    assert len(str(error)) < 600
+    assert error.asked["lr"] == points
+    several = KeyConflict("k", "retrain", {"a": "1", "b": "2"}, {"a": "2", "b": "3", "c": "4"})
+    assert str(several).startswith("a, b, c differ: ")
+
+
 def test_errors_can_be_copied() -> None:
     originals = [
         GraphError("what", where="f.py:1", mend="mend"),

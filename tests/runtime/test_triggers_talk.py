@@ -70,7 +70,7 @@ def test_elements_count_one_by_one_and_what_failed_is_named_by_its_file() -> Non
     assert (progress.settled, progress.steps) == (2, 2)
     assert said(progress) == [
         "run 01234567 grow left out inbox/bad.csv: ValueError: no number: 'x' (flights.py:7)",
-        "run 01234567 grow done in 1.3 s: 3 fresh, 2 cached",
+        "run 01234567 grow done in 1.3 s: 2 fresh, 2 cached, 1 left out",
     ]
 
 
@@ -78,7 +78,7 @@ def test_a_failure_is_told_with_its_step_and_place() -> None:
     progress = progress_of(StepFailed(RUN, FIT, BAD, 0.0, 0.0, 0.0), RunEnded(RUN, "failed", 0.0))
     assert said(progress) == [
         "run 01234567 grow failed in fit: ValueError: no number: 'x' (flights.py:7)",
-        "run 01234567 grow failed in 1.3 s: 1 fresh, 0 cached",
+        "run 01234567 grow failed in 1.3 s: 0 fresh, 0 cached, 1 failed",
     ]
 
 

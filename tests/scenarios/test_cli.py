@@ -251,6 +251,8 @@ def test_ctrl_c_twice_ends_at_once_even_while_a_step_blocks_the_loop(project: Pr
     (run,) = project.records("runs")
     assert (run["state"], run["driven"]) == ("running", False)
     assert "running (no owner)" in project.ashore("runs").stdout
+    shown = project.ashore("show", "@last").stdout
+    assert re.search(r"running \(no owner\)\n  to go on +serve its pipeline, or open a Runtime\(resume=\[...\]\)", shown)
 
 
 def test_ctrl_c_while_waiting_for_a_run_of_another_process_leaves_that_run_alone(project: Project) -> None:

@@ -10,8 +10,8 @@ from ashore.catalogue.catalogue import Runs as Runs
 from ashore.catalogue.files import FileHistory as FileHistory
 from ashore.catalogue.invocations import Invocation as Invocation
 from ashore.catalogue.invocations import Invocations as Invocations
-from ashore.catalogue.naming import NotFound as NotFound
 from ashore.catalogue.of_stack import of_stack as of_stack
 from ashore.catalogue.past import PastRun as PastRun
 from ashore.catalogue.projector import Freshness as Freshness
 from ashore.catalogue.projector import Projector as Projector
+from ashore.errors import NotFound as NotFound

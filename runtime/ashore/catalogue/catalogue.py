@@ -12,9 +12,10 @@ from ashore.catalogue.answers import Answer
 from ashore.catalogue.artifacts import Artifact, FileVersion
 from ashore.catalogue.files import FileHistory, history_of
 from ashore.catalogue.invocations import Invocation, invocations_of
-from ashore.catalogue.naming import FILE_PREFIX, SHORT, NotFound, artifact_name, id_range, listed, run_range
+from ashore.catalogue.naming import FILE_PREFIX, SHORT, artifact_name, id_range, listed, run_range
 from ashore.catalogue.past import PastRun
 from ashore.catalogue.projector import Freshness, Progress
+from ashore.errors import NotFound
 from ashore.handles import Handle
 from ashore.works import Pipeline, Work
 from ashore_stores.artifacts.base import ArtifactStore

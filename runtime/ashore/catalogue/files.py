@@ -7,7 +7,8 @@ from typing import Any
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import FileVersion
-from ashore.catalogue.naming import SHORT, NotFound, listed
+from ashore.catalogue.naming import SHORT, listed
+from ashore.errors import NotFound
 from ashore.events import path_text, text_path
 
 

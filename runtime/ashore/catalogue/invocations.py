@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import ALL_OUTPUTS, Artifact, FileVersion
-from ashore.catalogue.naming import SHORT, NotFound, listed
-from ashore.errors import did_you_mean
+from ashore.catalogue.naming import SHORT, listed
+from ashore.errors import NotFound, did_you_mean
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 Taken: TypeAlias = "Artifact[Any] | FileVersion"
+
+_DIGITS: Final = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ class Invocation(Generic[T_co]):
     @property
     def inputs(self) -> dict[str, Taken]:
         """What it took, by argument: outputs of other invocations (as that run had them made or reused), and files."""
-        return dict(self._inputs)
+        return {argument: self._inputs[argument] for argument in sorted(self._inputs, key=_natural)}
 
     def _artifact(self, row: Mapping[str, Any]) -> Artifact[Any]:
         made = {"no": self._row["origin"] or self.no, "invocation": self._row["made_by"], "run": self.cached_from or self.run}
@@ -175,6 +178,11 @@ class Invocations(Sequence[Invocation[T]], Generic[T]):
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.one, name)
+
+
+def _natural(argument: str) -> list[str | int]:
+    """To sort by: "file[9]" before "file[10]"."""
+    return [int(part) if part.isdecimal() else part for part in _DIGITS.split(argument)]
 
 
 async def invocations_of(access: Access, runs: Sequence[int]) -> dict[int, list[Invocation[Any]]]:

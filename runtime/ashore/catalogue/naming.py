@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ashore.errors import AshoreError
+from ashore.errors import NotFound
 from ashore.ids import ID_SIZE
 
 SHORT: Final = 8
@@ -16,10 +16,6 @@ _ID_DIGITS: Final = 2 * ID_SIZE
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _ARTIFACT: Final = re.compile(r"([0-9a-f]+)(?::(\d+))?(?:@([0-9a-f]+))?")
 FILE_PREFIX: Final = "file-"
-
-
-class NotFound(AshoreError, LookupError):
-    """There is nothing of this name, or more than one."""
 
 
 class ArtifactName(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.invocations import Invocation, Invocations, chosen
-from ashore.catalogue.naming import SHORT, NotFound
-from ashore.errors import AshoreError, RunCancelled, RunFailed, StepFailure
+from ashore.catalogue.naming import SHORT
+from ashore.errors import AshoreError, NotFound, RunCancelled, RunFailed, StepFailure
 from ashore.handles import Handle
 from ashore.ids import RunId
 from ashore.runs import Ending, History, Run
@@ -41,10 +41,15 @@ class Recorded:
         self._run = run
         self._state = state
         self._counts = counts
+        self._ending: Ending | None = None
 
     @property
     def state(self) -> str:
         return self._state
+
+    @property
+    def ending(self) -> Ending | None:
+        return self._ending
 
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
@@ -58,6 +63,7 @@ class Recorded:
         if history.ending is None:
             history = await self._follow(history, frames[-1].cursor if frames else START)
         assert history.ending is not None
+        self._ending = history.ending
         self._state = history.ending.state
         return history.ending
 

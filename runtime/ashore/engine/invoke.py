@@ -14,7 +14,7 @@ from ashore.engine.looking import holds_new_files
 from ashore.engine.means import Means
 from ashore.engine.units import Unit, node_of
 from ashore.engine.values import Blobs, Large, arguments_of, dump_result
-from ashore.errors import NestedCall, StepFailure
+from ashore.errors import NestedCall, StepError
 from ashore.events import Output
 from ashore.files import File
 from ashore.graph import FileRef
@@ -94,7 +94,7 @@ def _kept(work: Step[Any, Any], result: Any) -> tuple[Output | Large, ...]:
     """The result in its stored form. What cannot be stored is not thrown away: the error has it as `.value`."""
     try:
         if work.returns is not None and not conforms(work.returns, result):
-            raise StepFailure(
+            raise StepError(
                 f"{work.name} is annotated to return {_name(work.returns)}, but returned {type(result).__name__} "
                 f"({work.file}:{work.line}): mend the one or the other"
             )

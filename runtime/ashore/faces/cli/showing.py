@@ -29,6 +29,8 @@ def show_run(terminal: Terminal, run: PastRun[Any], graph: Graph, short: Short, 
     took = f" in {duration(run.took)}" if run.took is not None else ""
     state = terminal.painted(state_text(run, is_driven=is_driven), STATE_COLOURS.get(run.state, ""))
     terminal.painted_result(f"{terminal.painted(f'run {short[run.id]}', BOLD)} of {printable(run.pipeline)}: {state}{took}")
+    if run.state == "running" and not is_driven:
+        terminal.painted_result(f"  {terminal.painted('to go on'.ljust(_LABEL_WIDTH), DIM)} {_way_on(run)}")
     for label, text in _facts(run):
         terminal.painted_result(f"  {terminal.painted(label.ljust(_LABEL_WIDTH), DIM)} {printable(text)}")
     if run.invocations:
@@ -36,6 +38,12 @@ def show_run(terminal: Terminal, run: PastRun[Any], graph: Graph, short: Short, 
     shown = Shown(terminal, run, graph, short)
     shown.show()
     _show_tracebacks(terminal, run)
+
+
+def _way_on(run: PastRun[Any]) -> str:
+    """How a run that nobody drives can be gone on with."""
+    other = "start it again under its key" if run.key is not None else "open a Runtime(resume=[...]) that names it"
+    return f"serve its pipeline, or {other}"
 
 
 def _facts(run: PastRun[Any]) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,7 @@ import anyio
 import click
 
 import ashore_stores.errors as stores
-from ashore.catalogue.naming import NotFound
-from ashore.errors import AshoreError, HomeError, InternalError, RunCancelled, RunFailed
+from ashore.errors import AshoreError, HomeError, InternalError, NotFound, RunCancelled, RunFailed
 from ashore.faces.cli.settings import FAILED, NOT_FOUND, TRANSIENT, USAGE, Settings
 from ashore.faces.cli.terminal import Terminal
 from ashore_stores.index.base import BadQuery

@@ -17,7 +17,7 @@ class Progress:
     settled: int = 0
     """How many of them are over."""
     fresh: int = 0
-    """Calls that ran: steps, and elements of fan-outs."""
+    """Calls that ran and gave something: steps, and elements of fan-outs."""
     cached: int = 0
     """Calls whose outputs were reused."""
     left_out: list[tuple[str, Failure]] = field(default_factory=list)
@@ -41,7 +41,6 @@ class Progress:
                 self._ran(event)
             case StepFailed():
                 self.settled += 1
-                self.fresh += 1
                 self.failures.append((self.names.get(event.invocation, "a step"), event.failure))
             case RunEnded():
                 self.ended = event
@@ -56,7 +55,7 @@ class Progress:
 
     def _elements(self, event: ElementsRan) -> None:
         self.cached += len(event.reused)
-        self.fresh += len(event.indices) - len(event.reused) + len(event.failed)
+        self.fresh += len(event.indices) - len(event.reused)
         for use in event.files:
             index = _index_of(use)
             if index is not None:

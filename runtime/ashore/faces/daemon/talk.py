@@ -102,4 +102,6 @@ def summary(failure: Failure) -> str:
 
 
 def _counts(progress: Progress) -> str:
-    return f"{progress.fresh} fresh, {progress.cached} cached"
+    further = [(len(progress.left_out), "left out"), (len(progress.failures), "failed")]
+    told = [f"{progress.fresh} fresh", f"{progress.cached} cached", *(f"{count} {what}" for count, what in further if count)]
+    return ", ".join(told)
