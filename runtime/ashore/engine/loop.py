@@ -50,6 +50,7 @@ class Drive:
         """Why this process can no longer drive the run: the log refused it, or we broke it."""
         self._context = context
         self._now = means.ports.clock.now
+        self._monotonic = means.ports.clock.monotonic
         self._over = anyio.Event()
         self._pumps: Pumps[Any] | None = None
         self._has_blobs = False
@@ -180,7 +181,7 @@ class Drive:
     async def _inline(self, unit: Unit, blobs: Blobs) -> None:
         """One attempt of an `async def` step, on this task."""
         assert self._pumps is not None
-        turn, started = self._pumps.turn, self._now()
+        turn, started, begun = self._pumps.turn, self._now(), self._monotonic()
         try:
             outputs = await call_inline(unit, blobs, self.means)
             stored = await self._stored(unit, outputs)
@@ -188,8 +189,8 @@ class Drive:
             self._failed_or_ended(unit, error, started)
         else:
             ended = self._now()
-            if ended - started >= _BLOCKED and turn == self._pumps.turn:
-                self._warn_if_blocked(unit, ended - started)
+            if turn == self._pumps.turn and self._monotonic() - begun >= _BLOCKED:
+                self._warn_if_blocked(unit, self._monotonic() - begun)
             if not self._is_left:
                 self.outcomes.ran(unit, stored, started, ended)
 
