@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ WEATHER = "data/weather.csv"
 LABELS = ["carrier", "origin"]
 NUMBERS = ["dep_delay", "distance", "hour", "temp", "wind_speed", "precip", "visib"]
 TARGET = "arr_delay"
+FURTHER = {
+    "runs": "every run",
+    "show @last": "its graph, times, what was cached, what was left out",
+    "lineage @last:fit": "what the newest model was made from",
+    "log --json": "every event",
+}
 
 
 # ---------------------------------------------------------------- the pipeline: this is all that a user writes
@@ -188,15 +195,19 @@ async def report(catalogue: ashore.catalogue.Catalogue) -> None:
         assert days is not None
         print(
             f"{run.id[:8]:10} {days.count:4} {result['rows']:7.0f} {result['error']:10.2f} {result['baseline']:8.2f}"
-            f" {cached:6} {fresh:5}  {days.failed or ''}"
+            f" {cached:6} {fresh:5}  {', '.join(Path(name).name for name in await full[read].one.left_out())}".rstrip()
         )
-    print(
-        "\nLook further, from this folder:\n"
-        "  ashore runs                          every run\n"
-        "  ashore show @last                    its graph, times, what was cached, what was left out\n"
-        "  ashore lineage @last:fit             what the newest model was made from\n"
-        "  ashore log --json                    every event"
-    )
+    print("\nLook further, from this folder:")
+    for words, told in FURTHER.items():
+        print(f"  {typed()} {words:20} {told}")
+
+
+def typed() -> str:
+    """How the command is typed in this folder: by its name alone if it is found so, else where this Python has it."""
+    beside = Path(sys.executable).with_name("ashore")
+    if shutil.which("ashore") or not beside.exists():
+        return "ashore"
+    return os.path.relpath(beside, ROOT) if beside.is_relative_to(ROOT) else str(beside)
 
 
 def say(text: str) -> None:

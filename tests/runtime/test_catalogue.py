@@ -337,6 +337,19 @@ async def test_inputs_are_what_that_run_gave(cat: Catalogue) -> None:
     assert await taken["rest"].load() == ({"rows": 3}, 7)
 
 
+async def test_elements_that_failed_are_named_by_their_file_or_number() -> None:
+    failures = ((11, Failure(("builtins:ValueError",), "bad row", "")), (2, Failure(("builtins:OSError",), "gone", "")))
+    events: list[Event] = [
+        begun(FIRST, 100.0),
+        Invoked(FIRST, (call(READ, "read", files=(FileUse("file[11]", "/data/in/11.csv", 3, 4, b"d" * 32),), fan=True),)),
+        ElementsRan(FIRST, READ, (), b"", (), failures),
+    ]
+    log, artifacts = await filled(PREFACE, events)
+    async with Catalogue(log, artifacts, MemoryIndex(), PORTS) as catalogue:
+        read = (await catalogue.run(FIRST))["read"].one
+        assert list((await read.left_out()).items()) == [("read[2]", "OSError: gone"), ("/data/in/11.csv", "ValueError: bad row")]
+
+
 async def test_inputs_are_in_the_order_of_their_numbers() -> None:
     files = tuple(FileUse(f"file[{n}]", f"/data/in/{n}.csv", 3, 4, b"d" * 32) for n in range(12))
     log, artifacts = await filled(PREFACE, [begun(FIRST, 100.0), Invoked(FIRST, (call(READ, "read", files=files, fan=True),))])

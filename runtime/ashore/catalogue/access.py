@@ -10,7 +10,7 @@ from ashore.catalogue.projector import Freshness, Projector
 from ashore.engine.state import outputs_of
 from ashore.engine.values import load_blobs, load_output
 from ashore.errors import InternalError
-from ashore.events import ElementsRan, Output, StepRan, decode
+from ashore.events import ElementsRan, Failure, Output, StepRan, decode
 from ashore.ids import InvocationId, RunId
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import Full, ReadOnly, StoreError
@@ -89,11 +89,22 @@ class Access:
     async def elements_of(self, run: RunId, invocation: InvocationId) -> list[tuple[Output, ...]]:
         """The outputs of a fan-out's elements, in order; those that failed are left out."""
         found: dict[int, tuple[Output, ...]] = {}
-        for frame in await self.log.about(run.encode()):
-            for event in decode(frame.batch.body, frame.count):
-                if isinstance(event, ElementsRan) and event.run == run and event.invocation == invocation:
-                    found |= {index: outputs_of(event, place) for place, index in enumerate(event.indices)}
+        for event in await self._elements(run, invocation):
+            found |= {index: outputs_of(event, place) for place, index in enumerate(event.indices)}
         return [found[index] for index in sorted(found)]
+
+    async def failed_elements_of(self, run: RunId, invocation: InvocationId) -> dict[int, Failure]:
+        """What failed a fan-out's elements, by index."""
+        found = {index: failure for event in await self._elements(run, invocation) for index, failure in event.failed}
+        return dict(sorted(found.items()))
+
+    async def _elements(self, run: RunId, invocation: InvocationId) -> list[ElementsRan]:
+        return [
+            event
+            for frame in await self.log.about(run.encode())
+            for event in decode(frame.batch.body, frame.count)
+            if isinstance(event, ElementsRan) and event.run == run and event.invocation == invocation
+        ]
 
     async def load(self, outputs: Sequence[Output]) -> list[Any]:
         """Their values, each loaded anew. Raises `Missing`, `Corrupt`."""

@@ -12,6 +12,8 @@ from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import ALL_OUTPUTS, Artifact, FileVersion
 from ashore.catalogue.naming import SHORT, listed
 from ashore.errors import NotFound, did_you_mean
+from ashore.ids import InvocationId, RunId
+from ashore.projection.texts import told
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -19,6 +21,7 @@ T_co = TypeVar("T_co", covariant=True)
 Taken: TypeAlias = "Artifact[Any] | FileVersion"
 
 _DIGITS: Final = re.compile(r"(\d+)")
+_ELEMENT: Final = re.compile(r"\[(\d+)\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,14 @@ class Invocation(Generic[T_co]):
         """What it took, by argument: outputs of other invocations (as that run had them made or reused), and files."""
         return {argument: self._inputs[argument] for argument in sorted(self._inputs, key=_natural)}
 
+    async def left_out(self) -> dict[str, str]:
+        """A fan-out's elements that failed, and how: each by the file that it is about, else as "step[12]"; in order."""
+        if self.elements is None or not self.elements.failed:
+            return {}
+        failed = await self._access.failed_elements_of(RunId(self.run), InvocationId(self._row["invocation"]))
+        files = {_index(name): taken.path for name, taken in self._inputs.items() if isinstance(taken, FileVersion)}
+        return {files.get(index, f"{self.step}[{index}]"): told(failure)[0] or "" for index, failure in failed.items()}
+
     def _artifact(self, row: Mapping[str, Any]) -> Artifact[Any]:
         made = {"no": self._row["origin"] or self.no, "invocation": self._row["made_by"], "run": self.cached_from or self.run}
         return Artifact(self._access, {**self._row, **made, "kind": "reused" if self.cached_from else "made", **row})
@@ -178,6 +189,12 @@ class Invocations(Sequence[Invocation[T]], Generic[T]):
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self.one, name)
+
+
+def _index(argument: str) -> int:
+    """12 of "file[12]"; -1 if it is none of many."""
+    found = _ELEMENT.search(argument)
+    return int(found[1]) if found else -1
 
 
 def _natural(argument: str) -> list[str | int]:
