@@ -26,13 +26,13 @@ class Writing:
     """One home, and what its writers acknowledged. `problems` is to stay empty."""
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
+        folder.mkdir()
         self._folder = folder.resolve()
         self._chance = chance
         self._library = compiled(folder)
         self._switch = Switch(folder / "switch")
         self._home = str(self._folder / ".ashore")
         self._next = 0
-        self.kills = 0
         self.problems: list[str] = []
         self.told = Acknowledged()
 
@@ -68,7 +68,6 @@ class Writing:
         codes = [process.returncode for process in writers.processes]
         if codes != [-signal.SIGKILL, -signal.SIGKILL]:
             self.problems.append(f"a writer ended by itself: {codes}; see {self._folder / 'said'}")
-        self.kills += 1
         self._check(f"{mode} {self._switch.what}")
 
     def finish(self) -> None:
