@@ -12,9 +12,6 @@ from ashore.events import Failure
 SHORT: Final = 8
 """Digits of an id that are shown at least."""
 
-_INPUT: Final = "\0input"
-"""What stands in recorded parameters for an input that is an output of another call, or a file."""
-
 _VALUE_SHOWN: Final = 200
 """Characters of a parameter's value that are shown."""
 
@@ -73,17 +70,11 @@ def _is_json(value: Any) -> bool:
 
 
 def parameters(params: Mapping[str, Any]) -> str:
-    """ "lr=0.1, file=inbox/jan.csv": parameters as `ashore.codec.show` gives them; those that are all inputs are left out."""
-    return ", ".join(f"{name}={_parameter(value)}" for name, value in params.items() if not _is_input(value))
-
-
-def _is_input(value: Any) -> bool:
-    return value == _INPUT or (isinstance(value, list) and bool(value) and all(_is_input(item) for item in value))
+    """ "lr=0.1, file=inbox/jan.csv": parameters as `ashore.codec.show` gives them."""
+    return ", ".join(f"{name}={_parameter(value)}" for name, value in params.items())
 
 
 def _parameter(value: Any) -> str:
-    if value == _INPUT:
-        return "..."
     if isinstance(value, dict) and "file" in value:
         return str(value["file"])
     if isinstance(value, list) and len(value) > 3 and all(isinstance(item, dict) and "file" in item for item in value):
