@@ -273,7 +273,8 @@ class FullIndex(SqliteIndex):
 @pytest.mark.parametrize("place", ["seat", "cursor", "apply"])
 async def test_what_is_on_record_stays_readable_when_the_disk_has_no_room_for_the_index(tmp_path: Path, place: str) -> None:
     log = await logged(FRAMES)
-    async with Catalogue(log, MemoryArtifactStore(), FullIndex(tmp_path, place), PORTS) as catalogue:
+    index = FullIndex(tmp_path, place)
+    async with Catalogue(log, MemoryArtifactStore(), index, PORTS, spare=MemoryIndex) as catalogue:
         (run,) = await catalogue.runs()
         assert run.id == RUN
         fresh = catalogue.freshness

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,7 +15,6 @@ from ashore.ids import InvocationId, RunId
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import Full, ReadOnly, StoreError
 from ashore_stores.index.base import MetadataIndex, Rows
-from ashore_stores.index.memory import MemoryIndex
 from ashore_stores.keys import START, Position
 from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
@@ -26,7 +25,15 @@ _KEPT_NOTES: Final = 20
 class Access:
     """The parts of a home, as the catalogue reads them."""
 
-    def __init__(self, log: EventLog, artifacts: ArtifactStore, index: MetadataIndex, ports: Ports) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        artifacts: ArtifactStore,
+        index: MetadataIndex,
+        ports: Ports,
+        spare: Callable[[], MetadataIndex] | None = None,
+    ) -> None:
+        """`spare` makes an index that needs no room, for when `index` cannot be written."""
         self.log = log
         self.artifacts = artifacts
         self.index = index
@@ -35,6 +42,7 @@ class Access:
         """Of the last answer, with the last notes since the beginning."""
         self._former: MetadataIndex | None = None
         """The index that could not be written: who is asking it goes on."""
+        self._spare = spare
         self._clock = ports.clock
         self._workers = ports.workers
 
@@ -57,14 +65,16 @@ class Access:
             obstacle = self.projector.obstacle
         except (Full, ReadOnly) as error:
             obstacle = error
-        if obstacle is None or isinstance(self.index, MemoryIndex):
+            if self._spare is None:
+                raise
+        if obstacle is None or self._spare is None:
             return freshness
-        return await self._in_memory(obstacle, upto)
+        return await self._by_spare(self._spare, obstacle, upto)
 
-    async def _in_memory(self, why: StoreError, upto: Position | None) -> Freshness:
-        """What is on record stays readable where the index cannot be written: from here on one in memory is asked."""
+    async def _by_spare(self, spare: Callable[[], MetadataIndex], why: StoreError, upto: Position | None) -> Freshness:
+        """What is on record stays readable where the index cannot be written: from here on the spare one is asked."""
         if self._former is None:  # nobody else did meanwhile
-            self._former, self.index = self.index, MemoryIndex()
+            self._former, self.index = self.index, spare()
             self.projector = Projector(self.log, self.index, self._clock)
         freshness = await self.projector.catch_up(upto)
         return replace(freshness, notes=(f"answered from the log, which takes longer: {why}", *freshness.notes))

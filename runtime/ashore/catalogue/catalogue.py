@@ -72,10 +72,11 @@ class Catalogue:
         index: MetadataIndex,
         ports: Ports,
         *,
+        spare: Callable[[], MetadataIndex] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`close`: what is to be closed with it, after the index."""
-        self._access = Access(log, artifacts, index, ports)
+        """`spare`: makes the index that is asked when `index` cannot be written. `close`: what is to be closed with it."""
+        self._access = Access(log, artifacts, index, ports, spare)
         self._close = close
 
     def __repr__(self) -> str:

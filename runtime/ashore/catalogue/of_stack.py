@@ -5,10 +5,11 @@ from __future__ import annotations
 from ashore.catalogue.catalogue import Catalogue
 from ashore.projection import PROJECTION_VERSION
 from ashore.stack import Stack
+from ashore_stores.index.memory import MemoryIndex
 from ashore_stores.index.opening import open_index
 
 
 def of_stack(stack: Stack) -> Catalogue:
     """The catalogue of a stack that is open; closing it closes the stack."""
     index = open_index(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION)
-    return Catalogue(stack.log, stack.artifacts, index, stack.ports, close=stack.aclose)
+    return Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose)
