@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,8 +12,9 @@ import anyio.lowlevel
 import pytest
 from tests.runtime.engine_misbehaving import BOUND, executed, sibling
 
-from ashore import Handle, Outputs, Runtime, each, pipeline, step
-from ashore.events import ElementsRan, StepRan, decode
+from ashore import Handle, Outputs, RunFailed, Runtime, each, pipeline, step
+from ashore.events import ElementsRan, RunSpace, StepRan, decode, encode
+from ashore_stores import Batch, Entry
 
 pytestmark = pytest.mark.anyio
 
@@ -279,3 +281,37 @@ async def test_wait_is_over_once_whatever_the_awaiter_does(rt: Runtime) -> None:
     gate.set()
     assert await call == 1
     assert executed == [1]
+
+
+async def test_a_fan_out_that_an_element_failed_before_a_crash_fails_when_it_is_resumed(tmp_path: Path) -> None:
+    """The crash lies between the frame that names the element and the one that says that the fan-out failed."""
+
+    @step
+    async def odd_only(x: int) -> int:
+        executed.append(f"odd_only {x}")
+        if x % 2 == 0:
+            raise ValueError(f"{x} is even")
+        return x
+
+    @pipeline
+    def odd(numbers: list[int]) -> Any:
+        return odd_only(each(numbers))
+
+    async with Runtime(home=tmp_path / "first") as rt:
+        run = await rt.start(odd([2, 1, 3]))
+        assert await run.wait() == "failed"
+        events = [happened.event async for happened in run.events()]
+    kept = events[: next(place for place, event in enumerate(events) if isinstance(event, ElementsRan)) + 1]
+    assert kept[-1].failed  # type: ignore[union-attr]  # an ElementsRan
+    executed.clear()
+
+    async with Runtime(home=tmp_path / "second") as rt:
+        log, topic = rt.stack.log, run.id.encode()
+        entries = (Entry(RunSpace.OPEN_RUNS, topic, await log.own()),)
+        await log.durable(log.queue(Batch(encode(kept), len(kept), entries=entries, topics=(topic,))))
+    async with Runtime(home=tmp_path / "second", resume=[odd]) as rt:
+        resumed = await rt.run(run.id)
+        with pytest.raises(RunFailed) as caught:
+            await resumed
+    assert str(caught.value.failures[0]) == "2 is even"
+    assert not executed

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ashore.engine.columns import FRAME
-from ashore.engine.failures import annotate, failure_of
+from ashore.engine.failures import annotate, exception_of, failure_of
 from ashore.engine.fanout import Element, FanOut
 from ashore.engine.journal import Journal
 from ashore.engine.means import Means
@@ -101,6 +101,11 @@ class Outcomes:
         fan = fanout.fan = self._machine.open_fan(node, len(fanout.items))
         self._fanouts[id(node)] = fanout
         fanout.columns.files.extend(fanout.files())
+        if fan.failed and not fanout.skips:  # recorded before a crash: it fails the fan-out now as it did then
+            self._write(fanout)
+            self._fanouts.pop(id(node), None)
+            self._fail(node, exception_of(fan.failed[min(fan.failed)]), fanout.started, self._now())
+            return []
         if not fan.unsettled:
             self._close_fan(fanout)
             return []
