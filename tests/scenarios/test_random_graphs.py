@@ -17,7 +17,7 @@ from tests.scenarios.graphs_program import Spec
 from tests.scenarios.graphs_random import random_spec
 from tests.scenarios.graphs_world import GRAPHS
 
-WORLDS = max(1, int(os.environ.get("ASHORE_GRAPHS", "144")) // GRAPHS)
+WORLDS = max(1, int(os.environ.get("ASHORE_GRAPHS", "48")) // GRAPHS)
 SLICE = 18
 """Worlds of one test: each is a server of its own, without threads, that forks a child for each process."""
 
