@@ -37,6 +37,8 @@ class Drives:
 
     def __init__(self, stack: Stack, means: Means, group: TaskGroup) -> None:
         self.runs: dict[RunId, Run[Any]] = {}
+        self.adopted: list[Run[Any]] = []
+        """Those that were taken over at the start, whatever became of them since."""
         self._stack = stack
         self._means = means
         self._group = group
@@ -159,7 +161,9 @@ class Drives:
             if work is None or history.ending is not None:
                 continue
             try:
-                await self.adopt_if_dead(run_id, work, history)
+                run = await self.adopt_if_dead(run_id, work, history)
+                if run is not None:
+                    self.adopted.append(run)
             except GraphError as error:
                 log.warning("run left as it is: its pipeline cannot go on with it", run=run_id, pipeline=work.name, why=str(error))
 

@@ -188,6 +188,10 @@ class Runtime:
         """The runs that this runtime drives now."""
         return self._drives.running()
 
+    def adopted(self, pipeline: Work[Any, Any]) -> list[Run[Any]]:
+        """The runs of a pipeline that were taken over by `resume=`, whatever became of them since."""
+        return [run for run in self._drives.adopted if run.pipeline == pipeline.name]
+
     def open_runs(self, pipeline: Work[Any, Any]) -> list[Run[Any]]:
         """The runs of a pipeline that this runtime drives now, adopted ones among them."""
         return [run for run in self.running() if run.pipeline == pipeline.name]

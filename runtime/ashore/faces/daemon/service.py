@@ -112,7 +112,7 @@ class Daemon:
 
     def _see_adopted(self) -> None:
         for server in self._servers:
-            for run in self._runtime.open_runs(server.pipeline):
+            for run in self._runtime.adopted(server.pipeline):  # they may have ended already
                 self._talk.adopted(run.id, run.pipeline)
                 self._see(server, run)
 
