@@ -206,7 +206,7 @@ async def _learn_nothing(right: Any, *arguments: Any) -> None:
 
 
 def _bug(name: str, what: str, *swaps: Any) -> Bug:
-    return Bug(name, what, swaps, seeds=150, harness="sim_runtime")
+    return Bug(name, what, swaps, seeds=500, harness="sim_runtime")
 
 
 BUGS = (
