@@ -9,7 +9,7 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": """
-        AshoreError Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict MaterializeError
+        AshoreError Cache Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items KeyConflict MaterializeError
         NestedCall
         NotAValue NotInThisVersion NotStarted Outputs Pipeline Role Run RunCancelled RunFailed Runtime Step StepError
         StepFailure Stream TargetError WrongArgument datasource deployer drift_detector each evaluator fixed new open

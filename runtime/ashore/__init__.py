@@ -22,6 +22,7 @@ from ashore.errors import StepFailure as StepFailure
 from ashore.errors import TargetError as TargetError
 from ashore.errors import WrongArgument as WrongArgument
 from ashore.files import File as File
+from ashore.fingerprint import Cache as Cache
 from ashore.handles import Handle as Handle
 from ashore.handles import Handles as Handles
 from ashore.materialize import MaterializeError as MaterializeError

@@ -39,7 +39,7 @@ from ashore.ids import RUN_TOKEN_SIZE, RunId, hash_id, new_run_id
 from ashore.notices import log
 from ashore.runs import Driven, Ending, History, Run, Watched
 from ashore.stack import LOCAL, Stack, open_stack
-from ashore.starting import About, Defined, Prepared, first_events, invoked, prepare, prepared_again, wired
+from ashore.starting import About, Defined, Prepared, declared_files, first_events, invoked, prepare, prepared_again, wired
 from ashore.targets import target_of
 from ashore.works import Pipeline, Work
 from ashore_stores.errors import StoreError
@@ -244,7 +244,7 @@ class Runtime:
             ports = self.stack.ports
             self._environment = await ports.workers.run(look_around, ports.disk, self.stack.home.root)
             events += [who_am_i(owner, ports.disk.process(), ports.clock.now()), self._environment]
-        events += self._defined.fingerprint(graph)
+        events += self._defined.fingerprint(graph, await declared_files(graph, self.means))
         if events:
             self.stack.log.queue(Batch(encode(events), len(events)))
         return owner, self._environment.environment

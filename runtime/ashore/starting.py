@@ -12,16 +12,18 @@ from ashore.engine.means import Means
 from ashore.errors import GraphError, NotInThisVersion
 from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted, StepDefined
 from ashore.files import File
-from ashore.fingerprint import fingerprint_of
+from ashore.fingerprint import fingerprint_of, names_in
 from ashore.graph import Graph, call_of, file_use, wire, wire_step
 from ashore.handles import Handle
 from ashore.ids import CodeId, RunId, hash_id
 from ashore.parameters import validated
 from ashore.targets import target_of
 from ashore.works import Pipeline, Step, Work
+from ashore_stores.errors import Missing
 
 _CALLS = 4096
 """Calls that go into one `Invoked` event."""
+_NO_FILES: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +82,32 @@ def wired(prepared: Prepared) -> Graph:
     return wire_step(Bound(work, dict(prepared.arguments), work.options))
 
 
+async def declared_files(graph: Graph, means: Means) -> dict[str, bytes]:
+    """The content digests of the files that the graph's steps name in `Cache(files=[...])`; of one that is not there, empty."""
+    names = {name for node in graph.nodes for name in names_in(node.work.definition.options.declared.files)}
+    return {name: await means.ports.workers.run(_content_of, means, name) for name in sorted(names)}
+
+
 class Defined:
     """Which fingerprints this process has stated in the log."""
 
     def __init__(self) -> None:
         self._stated: set[CodeId] = set()
 
-    def fingerprint(self, graph: Graph) -> list[Event]:
-        """Give each node its code's id; returns the definitions that have not been stated yet."""
+    def fingerprint(self, graph: Graph, files: Mapping[str, bytes] = _NO_FILES) -> list[Event]:
+        """Give each node its code's id; returns the definitions that have not been stated yet.
+
+        `files` are the content digests of what the steps declare, see `declared_files`.
+        """
         events: list[Event] = []
         codes: dict[int, CodeId] = {}
         for node in graph.nodes:
             work = node.work
             code = codes.get(id(work))
             if code is None:
-                taken = fingerprint_of(work.fn, name=work.name, role=work.role)
+                cache = work.definition.options.declared
+                own = {name: files[name] for name in names_in(cache.files) if name in files}
+                taken = fingerprint_of(work.definition.fn, name=work.name, role=work.role, cache=cache, files=own)
                 code = codes[id(work)] = taken.code
                 if code not in self._stated:
                     self._stated.add(code)
@@ -147,6 +160,13 @@ def holds_files(value: Any) -> bool:
     if kind is dict:
         return any(holds_files(item) for item in value.values())
     return False
+
+
+def _content_of(means: Means, name: str) -> bytes:
+    try:
+        return means.looker.look(File(name)).digest
+    except Missing:
+        return b""
 
 
 def _looked_at(means: Means, value: Any) -> Any:
