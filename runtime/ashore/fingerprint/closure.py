@@ -35,6 +35,11 @@ _MOST: Final = 16 * 1024 * 1024
 """Bytes and elements of one value that are looked at."""
 _TEXT_SHOWN: Final = 80
 _PLAIN_CELLS: Final = (str, int, float, bool, type(None), tuple, FunctionType, type)
+_HOLDERS: Final = (
+    *(FunctionType, type, MethodType, staticmethod, classmethod, property),
+    *(functools.partial, functools.partialmethod, functools.cached_property, functools.singledispatchmethod),
+)
+"""What stands for the functions in it."""
 _MISSING: Final = object()
 _LARGE_MEND: Final = "Pass it as an input, or name its file: @step(cache=Cache(files=[...]))"
 _STATE_MEND: Final = "Pass it as an input and return it changed; if its content matters, list it: @step(cache=Cache(extra=[...]))"
@@ -93,7 +98,7 @@ class Walk:
         distributions = {one.name: one for first in self._installed.values() for one in with_required(first)}
         for name, one in sorted(distributions.items()):
             self._part(f"distribution {name}", f"{one.version} ({one.digest.hex()[:12]})")
-        environment = [[name, os.environ.get(name)] for name in names_in(self._cache.env)]
+        environment = [(name, os.environ.get(name)) for name in names_in(self._cache.env)]
         for name, content in environment:
             self.watches.probe(functools.partial(os.environ.get, name))
             self._part(f"env {name}", "not set" if content is None else hash_id(content.encode("utf-8", "surrogateescape")).hex())
@@ -444,7 +449,7 @@ def _holds_code(value: Any) -> bool:
         return any(isinstance(item, FunctionType | type) for item in value)
     if isinstance(value, dict):
         return any(isinstance(item, FunctionType | type) for item in value.values())
-    return isinstance(value, FunctionType | type | MethodType | staticmethod | classmethod | property | functools.partial)
+    return isinstance(value, _HOLDERS)
 
 
 def _text(value: Any, made: Node) -> str:
