@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
@@ -39,13 +40,21 @@ class Taken(NamedTuple):
     unfollowed: list[list[str]]
 
 
-def taken(jobs: Sequence[Job], *, seed: str = "1", folder: str | Path = ROOT, python: str = sys.executable) -> list[Taken]:
-    """The fingerprints of the jobs, in their order."""
+def taken_if_they_run(jobs: Sequence[Job], *, seed: str = "1", folder: str | Path = ROOT) -> list[Taken | None]:
+    """The fingerprints of the jobs, in their order; None for a project whose own code raises."""
     env = {"PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": f"{ROOT / 'runtime'}:{ROOT / 'stores'}"}
     asked = json.dumps([list(job) for job in jobs])
-    done = subprocess.run([python, __file__], input=asked, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, __file__], input=asked, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return [Taken(*answer) for answer in json.loads(done.stdout)]
+    return [Taken(*answer) if answer is not None else None for answer in json.loads(done.stdout)]
+
+
+def taken(jobs: Sequence[Job], *, seed: str = "1", folder: str | Path = ROOT) -> list[Taken]:
+    """The fingerprints of the jobs, in their order; all must run."""
+    found = taken_if_they_run(jobs, seed=seed, folder=folder)
+    missing = [job for job, one in zip(jobs, found, strict=True) if one is None]
+    assert not missing, missing
+    return [one for one in found if one is not None]
 
 
 def differing(one: Taken, other: Taken) -> set[str]:
@@ -55,26 +64,35 @@ def differing(one: Taken, other: Taken) -> set[str]:
     return names
 
 
-def _answer(job: Job) -> list[Any]:
+def _answer(job: Job) -> list[Any] | None:
     from ashore.fingerprint import Cache, fingerprint_of  # noqa: PLC0415  # only in the process that is started for it
 
     sys.path.insert(0, job.folder)
-    names: dict[str, Any]
+    try:
+        fit = _run(job)[job.name]
+    except Exception:  # noqa: BLE001  # the project's own code does not run
+        return None
+    step = getattr(fit, "definition", None)
+    cache = step.options.declared if step is not None else Cache()
+    function = step.fn if step is not None else fit
+    if not isinstance(function, FunctionType):
+        return None
+    found = fingerprint_of(function, name=job.name, cache=cache)
+    again = fingerprint_of(function, name=job.name, cache=cache)
+    assert again is found
+    places = {name: str(place) for (name, _), place in zip(found.parts, found.places, strict=False)}
+    return [found.code.hex(), dict(found.parts), places, [list(one) for one in found.unfollowed]]
+
+
+def _run(job: Job) -> dict[str, Any]:
+    """The names of the project's file, after it has run."""
     if job.as_cell:
-        names = sys.modules["__main__"].__dict__
+        names: dict[str, Any] = sys.modules["__main__"].__dict__
         names.pop("__file__", None)
         source = Path(job.folder, job.file).read_text(encoding="utf-8")
         exec(compile(source, "<cell 3>", "exec", dont_inherit=True), names)
-    else:
-        names = vars(__import__(job.file.removesuffix(".py")))
-    fit = names[job.name]
-    step = getattr(fit, "definition", None)
-    cache = step.options.declared if step is not None else Cache()
-    found = fingerprint_of(step.fn if step is not None else fit, name=job.name, cache=cache)
-    again = fingerprint_of(step.fn if step is not None else fit, name=job.name, cache=cache)
-    assert again.code == found.code
-    places = {name: str(place) for (name, _), place in zip(found.parts, found.places, strict=False)}
-    return [found.code.hex(), dict(found.parts), places, [list(one) for one in found.unfollowed]]
+        return names
+    return vars(__import__(job.file.removesuffix(".py")))
 
 
 def _in_a_fork(job: Job) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING
 from enum import Enum
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
@@ -98,7 +99,8 @@ def _fields(sink: Sink, cls: type) -> Node:
 
 def _field(sink: Sink, field: Any) -> Node:
     flags = [str(getattr(field, flag, None)) for flag in _FLAGS]
-    return [field.name, node(sink, field.default), node(sink, field.default_factory), flags, node(sink, dict(field.metadata))]
+    given = [None if part is MISSING else [node(sink, part)] for part in (field.default, field.default_factory)]
+    return [field.name, *given, flags, node(sink, dict(field.metadata))]
 
 
 def _type_name(field: Any) -> str:

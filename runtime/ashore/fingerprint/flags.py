@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Final, NamedTuple
 
 from ashore.fingerprint.reading import Read
@@ -50,21 +50,20 @@ _ENVIRON: Final = type(os.environ)
 
 def flag_of(value: Any, read: Read, module: ModuleType | None) -> Flag | None:
     """Why what was read cannot be followed, if so; `module` is the module of Python's that it was read from."""
-    if read.name in ("__file__",) and read.kind == "global":
+    if read.name == "__file__" and read.kind == "global":
         return _filled("__file__", read)
     if isinstance(value, _ENVIRON):
         return _filled("os.environ", read)
     if value is sys.modules:
         return _filled("sys.modules", read)
-    home = getattr(value, "__module__", None) or (module.__name__ if module is not None else "")
-    name = getattr(value, "__name__", None)
+    if not isinstance(value, type | FunctionType | BuiltinFunctionType):
+        return None
+    home = value.__module__ or (module.__name__ if module is not None else "")
+    name = value.__name__
     if home == "random" or type(getattr(value, "__self__", None)).__module__ == "random":
-        is_class = isinstance(value, type)
-        return None if is_class or isinstance(value, ModuleType) else _shown(_CHANCE_FLAG, f"random.{name}", read)
+        return None if isinstance(value, type) else _shown(_CHANCE_FLAG, f"random.{name}", read)
     if home.partition(".")[0] in ("ctypes", "_ctypes", "cffi"):
         return _shown(_FOREIGN_FLAG, read.dotted, read)
-    if not callable(value) or not isinstance(name, str):
-        return None
     return _filled(name if home == "builtins" else f"{home}.{name}", read)
 
 

@@ -199,6 +199,10 @@ def _logger(sink: Sink, value: Any, depth: int) -> Node:
     return ["logger"]
 
 
+def _namespace(sink: Sink, value: Any, depth: int) -> Node:
+    return ["namespace", node(sink, vars(value), depth + 1)]
+
+
 def _member(sink: Sink, value: Any, depth: int) -> Node:
     return ["member", node(sink, type(value), depth + 1), str(value.name)]
 
@@ -225,6 +229,7 @@ _HANDLERS: Final[dict[type, Callable[[Sink, Any, int], Node]]] = {
     **dict.fromkeys(_DESCRIPTORS, _descriptor),
     types.GenericAlias: _alias,
     types.UnionType: _union,
+    types.SimpleNamespace: _namespace,
     re.Pattern: _pattern,
     **dict.fromkeys(_TYPING, _typing),
     **dict.fromkeys((weakref.ref, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet), _other_type),
