@@ -240,21 +240,36 @@ def score(model: Model, x: "list[Model]"): return model.predict(x)
 fit = Trainer.fit
 """
 STATE = """
+from types import SimpleNamespace
 calls = []
 COUNTS = {"a": 1}
 READ = {"a": 1}
 total = 0
 class Tracker:
-    def __init__(self): self.items = []
+    def __init__(self, n): self.items, self.n = [], n
     def note(self, x): self.items.append(x)
-tracker = Tracker()
+tracker = Tracker(5)
+class Loaded(dict):
+    size = 3
+    seen = {}
+    @property
+    def text(self):
+        return self._read()
+    def _read(self):
+        self.cached = 1
+        self.seen["x"] = 2
+loaded = Loaded()
+spaces = SimpleNamespace(count=0, rate=1)
 def fit(x):
     global total
     total += 1
     calls.append(x)
     COUNTS["a"] += 1
     tracker.note(x)
-    return READ["a"]
+    loaded.text
+    loaded["a"] = x
+    spaces.count += 1
+    return READ["a"], spaces.rate
 """
 
 CASES = [
@@ -384,7 +399,15 @@ CASES = [
     flow("items that the step counts up", STATE, 'COUNTS = {"a": 1}', 'COUNTS = {"a": 2}'),
     flow("items that the step only reads", STATE, 'READ = {"a": 1}', 'READ = {"a": 2}', "constant READ"),
     flow("a global that the step sets", STATE, "total = 0", "total = 1"),
-    flow("an object that its method changes", STATE, "tracker = Tracker()", "tracker = Tracker()\ntracker.note(1)"),
+    flow("an object that its method changes", STATE, "tracker = Tracker(5)", "tracker = Tracker(5)\ntracker.note(1)"),
+    flow("what its method leaves alone", STATE, "tracker = Tracker(5)", "tracker = Tracker(6)", "constant tracker"),
+    flow("an object that its property's helper changes", STATE, "loaded = Loaded()", "loaded = Loaded()\nloaded.text"),
+    flow("items of an object that is a dict", STATE, "loaded = Loaded()", "loaded = Loaded(b=1)"),
+    flow("an attribute of an object that is a dict", STATE, "loaded = Loaded()", "loaded = Loaded()\nloaded.more = 1", "constant loaded"),
+    flow("a dict of the class, which its objects fill", STATE, "seen = {}", "seen = {1: 1}"),
+    flow("an attribute of the class", STATE, "size = 3", "size = 4", "class Loaded.size"),
+    flow("a namespace's counter", STATE, "count=0", "count=1"),
+    flow("a namespace's constant", STATE, "rate=1)", "rate=2)", "constant spaces"),
 ]  # fmt: skip
 
 

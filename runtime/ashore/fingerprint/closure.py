@@ -15,7 +15,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, Final, TypeAlias
 
 from ashore.codec import is_plain, show
@@ -27,7 +27,8 @@ from ashore.fingerprint.flags import flag_of
 from ashore.fingerprint.nodes import UNSET, Large, Node, Part, Place, Ref, Unfollowed, Watches, by_index, by_name, contents_of
 from ashore.fingerprint.owners import OWN, Installed, Owner, owner_of, owner_of_module, with_required
 from ashore.fingerprint.places import placed
-from ashore.fingerprint.reading import CHANGERS, Read
+from ashore.fingerprint.reading import Read, change_of
+from ashore.fingerprint.state import changed_by, changed_in
 from ashore.fingerprint.values import node
 from ashore.ids import hash_id
 
@@ -40,6 +41,7 @@ _HOLDERS: Final = (
     *(functools.partial, functools.partialmethod, functools.cached_property, functools.singledispatchmethod),
 )
 """What stands for the functions in it."""
+_CONTAINERS: Final = (list, dict, set, deque)
 _MISSING: Final = object()
 _LARGE_MEND: Final = "Pass it as an input, or name its file: @step(cache=Cache(files=[...]))"
 _STATE_MEND: Final = "Pass it as an input and return it changed; if its content matters, list it: @step(cache=Cache(extra=[...]))"
@@ -210,7 +212,7 @@ class Walk:
         shape = shape_of(self, cls)
         links, small = [], []
         for key, value in attributes_of(cls):
-            if ("attribute", id(cls), key) in self._state:
+            if self.is_state(cls, key) or (isinstance(value, _CONTAINERS) and key in changed_in(cls)):
                 continue
             if key.startswith("__") or _holds_code(value):
                 small.append([key, node(self, value)])
@@ -319,11 +321,25 @@ class Walk:
         if isinstance(value, ModuleType):
             if read.sets:
                 self.changed.add(("name", id(vars(value)), read.sets))
-        elif isinstance(value, FunctionType | type):
-            if read.sets or (chain and chain[-1] in CHANGERS):
-                self.changed.add(("attribute", id(value), chain[0] if chain else read.sets))
-        elif read.sets or (chain and (chain[-1] in CHANGERS or _changes_itself(value, chain[0]))):
-            self.changed.add(key)
+            return
+        change = change_of(chain, read.sets)
+        if isinstance(value, FunctionType | type):
+            changed = {change} if change is not None else set()
+        elif type(value) is SimpleNamespace or owner_of(type(value)) is OWN:
+            changed = changed_by(value, change, chain)
+        else:
+            changed = set()
+            if change is not None:
+                self.changed.add(key)
+        self.changed.update(("attribute", id(value), name) for name in changed)
+
+    def is_state(self, value: Any, name: str) -> bool:
+        """Whether the code changes that attribute of an object ("": its items); noted, if so."""
+        if ("attribute", id(value), name) not in self._state:
+            return False
+        what = f"its attribute {name} is" if name else "its items are"
+        self.notice(f"{what} changed by the code itself: state, whose content does not count", _STATE_MEND)
+        return True
 
     def _state_of(self, name: str, value: Any) -> Node:
         """What the code changes while it runs: only the code in it counts."""
@@ -423,12 +439,6 @@ class Walk:
         around, _, _ = qualname.rpartition(".")
         is_method = bool(around) and not around.endswith("<locals>")
         return f"{'class' if is_method or isinstance(value, type) else 'helper'} {shown}"
-
-
-def _changes_itself(value: Any, name: str) -> bool:
-    """Whether that method of the user's own class changes its object."""
-    method = getattr(type(value), name, None)
-    return isinstance(method, FunctionType) and owner_of(type(value)) is OWN and facts_of(method.__code__).changes_first
 
 
 def _is_kept(key: str) -> bool:

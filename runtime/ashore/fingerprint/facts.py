@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from ashore.codec import encode
 from ashore.fingerprint.flow import SWAPPED, flow_of
 from ashore.fingerprint.instructions import Instruction, instructions_of
-from ashore.fingerprint.reading import Read, Reader, changes_first
+from ashore.fingerprint.reading import Read, Reader, own_changes
 from ashore.ids import hash_id
 
 _FLAGS: Final = (
@@ -38,8 +38,10 @@ class Facts(NamedTuple):
     """In one order, whatever the layout; each once."""
     writes: tuple[str, ...]
     """Globals that it sets."""
-    changes_first: bool
-    """Whether it changes its first argument: a method that changes its object."""
+    changes: frozenset[str]
+    """Attributes of its first argument that it changes; "" for items of it."""
+    asks: frozenset[str]
+    """Attributes of its first argument that it reads, and so may call."""
     first: int
     last: int
     """Lines."""
@@ -55,10 +57,10 @@ def facts_of(code: CodeType) -> Facts:
     if known is None:
         reader = Reader()
         digest = hash_id(encode(_structure(code, reader, {})))
-        changes = changes_first(code, instructions_of(code))
+        changes, asks = map(frozenset, own_changes(code, instructions_of(code)))
         last = max(_lines(code), default=code.co_firstlineno)
         facts = Facts(
-            digest, reader.sorted_reads(code.co_freevars), tuple(sorted(reader.writes)), changes, code.co_firstlineno, last
+            digest, reader.sorted_reads(code.co_freevars), tuple(sorted(reader.writes)), changes, asks, code.co_firstlineno, last
         )
         if len(_facts) >= _KEPT:
             for old in list(_facts)[: _KEPT // 2]:

@@ -121,6 +121,10 @@ class Sink(Protocol):
 
     def notice(self, what: str, mend: str) -> None: ...
 
+    def is_state(self, value: Any, name: str) -> bool:
+        """Whether the code changes that attribute of an object ("": its items)."""
+        ...
+
     def spend(self, amount: int) -> None:
         """Raises `Large` if that is too much for one value."""
         ...

@@ -189,17 +189,28 @@ def _subscript(read: Sequence[Instruction], at: int) -> str | None:
     return None
 
 
-def changes_first(code: CodeType, read: Sequence[Instruction]) -> bool:
-    """Whether a function sets attributes or items of its first argument, or calls what changes one of its attributes."""
-    if not code.co_argcount:
-        return False
-    first = code.co_varnames[0]
+def own_changes(code: CodeType, read: Sequence[Instruction]) -> tuple[set[str], set[str]]:
+    """Of a method: the attributes of its object that it changes, "" for the object's own items; and those that it reads."""
+    changed: set[str] = set()
+    asked: set[str] = set()
+    first = code.co_varnames[0] if code.co_argcount else ""
     for at, instruction in enumerate(read):
-        if instruction.name in _LOCALS and instruction.value == first:
+        if first and instruction.name in _LOCALS and instruction.value == first:
             chain, end = _chain(read, at + 1)
-            if _set_of(read, end) or (chain and chain[-1] in CHANGERS):
-                return True
-    return False
+            change = change_of(chain, _set_of(read, end))
+            asked.update(chain[:1])
+            if change is not None:
+                changed.add(change)
+    return changed, asked
+
+
+def change_of(chain: Sequence[str], sets: str) -> str | None:
+    """Which attribute of an object is changed by what is done with it; "" for its own items, None for nothing."""
+    if sets:
+        return chain[0] if chain else "" if sets == "[]" else sets
+    if chain and chain[-1] in CHANGERS:
+        return chain[0] if len(chain) > 1 else ""
+    return None
 
 
 def _set_of(read: Sequence[Instruction], at: int) -> str:

@@ -36,6 +36,7 @@ _KNOWN: Final = frozenset({
     *(sys.modules["uuid"].UUID,),
 })  # fmt: skip
 _BASES: Final = (dict, list, tuple, set, frozenset, str, bytes, bytearray, int, float, complex, collections.deque)
+_NO_STATE: Final = frozenset({"__weakref__", "__dict__"})
 _PATHS: Final = (pathlib.PurePath,)
 _BUILT_IN: Final = (types.BuiltinFunctionType, types.MethodWrapperType)
 _DESCRIPTORS: Final = (
@@ -200,7 +201,9 @@ def _logger(sink: Sink, value: Any, depth: int) -> Node:
 
 
 def _namespace(sink: Sink, value: Any, depth: int) -> Node:
-    return ["namespace", node(sink, vars(value), depth + 1)]
+    sink.watches.view(vars(value).values())
+    kept = [(name, item) for name, item in vars(value).items() if not sink.is_state(value, name)]
+    return ["namespace", [[name, node(sink, item, depth + 1)] for name, item in kept]]
 
 
 def _member(sink: Sink, value: Any, depth: int) -> Node:
@@ -283,10 +286,10 @@ def _own(sink: Sink, value: Any, depth: int) -> Node:
     state.update({name: getattr(value, name) for name in slots})
     sink.spend(len(state) + 1)
     base = next((base for base in _BASES if isinstance(value, base)), None)
-    content = node(sink, base(value), depth + 1) if base is not None else None
+    content = node(sink, base(value), depth + 1) if base is not None and not sink.is_state(value, "") else None
     if base in (dict, list, set, collections.deque):
         sink.watches.view(value)
-    shown = sorted((name, item) for name, item in state.items() if name not in ("__weakref__", "__dict__"))
+    shown = [(name, state[name]) for name in sorted(state) if name not in _NO_STATE and not sink.is_state(value, name)]
     return ["object", sink.reach(kind), content, [[name, node(sink, item, depth + 1)] for name, item in shown]]
 
 
@@ -352,6 +355,9 @@ class _Silent(Sink):
 
     def notice(self, what: str, mend: str) -> None:
         pass
+
+    def is_state(self, value: Any, name: str) -> bool:
+        return False
 
     def spend(self, amount: int) -> None:
         pass
