@@ -244,7 +244,7 @@ class Runtime:
             ports = self.stack.ports
             self._environment = await ports.workers.run(look_around, ports.disk, self.stack.home.root)
             events += [who_am_i(owner, ports.disk.process(), ports.clock.now()), self._environment]
-        events += self._defined.fingerprint(graph, await declared_files(graph, self.means))
+        events += self._defined.fingerprint(graph, await declared_files(graph, self.means, self.stack.home.root))
         if events:
             self.stack.log.queue(Batch(encode(events), len(events)))
         return owner, self._environment.environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,10 +83,13 @@ def wired(prepared: Prepared) -> Graph:
     return wire_step(Bound(work, dict(prepared.arguments), work.options))
 
 
-async def declared_files(graph: Graph, means: Means) -> dict[str, bytes]:
-    """The content digests of the files that the graph's steps name in `Cache(files=[...])`; of one that is not there, empty."""
+async def declared_files(graph: Graph, means: Means, root: str) -> dict[str, bytes]:
+    """The content digests of the files that the graph's steps name in `Cache(files=[...])`; of one that is not there, empty.
+
+    They are relative to the project's root, not to the working directory.
+    """
     names = {name for node in graph.nodes for name in names_in(node.work.definition.options.declared.files)}
-    return {name: await means.ports.workers.run(_content_of, means, name) for name in sorted(names)}
+    return {name: await means.ports.workers.run(_content_of, means, os.path.join(root, name)) for name in sorted(names)}
 
 
 class Defined:
@@ -162,9 +166,9 @@ def holds_files(value: Any) -> bool:
     return False
 
 
-def _content_of(means: Means, name: str) -> bytes:
+def _content_of(means: Means, path: str) -> bytes:
     try:
-        return means.looker.look(File(name)).digest
+        return means.looker.look(File(path)).digest
     except Missing:
         return b""
 

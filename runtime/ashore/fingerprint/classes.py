@@ -14,7 +14,7 @@ from ashore.fingerprint.values import node
 _TEXT_ONLY: Final = frozenset({
     *("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "__static_attributes__"),
     *("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__type_params__"),
-    *("__dataclass_fields__", "__dataclass_params__", "__match_args__", "__abstractmethods__", "_abc_impl"),
+    *("__dataclass_fields__", "__dataclass_params__", "__abstractmethods__", "_abc_impl"),
     *("__parameters__", "__orig_bases__", "__protocol_attrs__", "__non_callable_proto_members__"),
     *("__struct_fields__", "__struct_defaults__", "__struct_config__", "__struct_encode_fields__", "__attrs_attrs__"),
     *("__attrs_own_setattr__", "__attrs_props__", "__signature__", "model_fields", "model_computed_fields"),

@@ -39,6 +39,7 @@ _PLAIN_CELLS: Final = (str, int, float, bool, type(None), tuple, FunctionType, t
 _HOLDERS: Final = (
     *(FunctionType, type, MethodType, staticmethod, classmethod, property),
     *(functools.partial, functools.partialmethod, functools.cached_property, functools.singledispatchmethod),
+    type(functools.lru_cache(len)),
 )
 """What stands for the functions in it."""
 _CONTAINERS: Final = (list, dict, set, deque)
@@ -215,7 +216,7 @@ class Walk:
             if self.is_state(cls, key) or (isinstance(value, _CONTAINERS) and key in changed_in(cls)):
                 continue
             if key.startswith("__") or _holds_code(value):
-                small.append([key, node(self, value)])
+                small.append([key, self._named("", value)])
             else:
                 links.append([key, self._named(f"{name}.{key}", value)])
         self.parts.insert(at, Part(name, hash_id(by_name([shape, small])).hex(), Place(self._at)))
@@ -410,14 +411,17 @@ class Walk:
             return ["ignored"]
         self._spent = 0
         self._of = name
+        marks = self.watches.marks()
         try:
             made = node(self, placed(value, self._root))
-        except Large as error:
-            self.notice(f"a {type(value).__qualname__}: {error}", _LARGE_MEND)
+        except Exception as error:  # noqa: BLE001  # whatever the classes of others raise when they are looked at
+            self.watches.cut(marks)
+            reason = str(error) if isinstance(error, Large) else f"looking at it raises {type(error).__name__}: {error}"
+            self.notice(f"a {type(value).__qualname__}: {reason}", _LARGE_MEND)
             made = ["large", type(value).__qualname__]
         finally:
             self._of = ""
-        if name and not isinstance(made, Ref) and not _is_code(value):
+        if name and not isinstance(made, Ref) and not _is_code(value) and made[:1] != ["step"]:
             self._part(self._once(name), _text(value, made))
         return made
 

@@ -174,6 +174,15 @@ class Watches:
         self.cells.append(cell)
         self.contents.append(contents_of(cell))
 
+    def marks(self) -> tuple[int, int]:
+        """How much there is of what grows with a value."""
+        return len(self.views), len(self.probes)
+
+    def cut(self, marks: tuple[int, int]) -> None:
+        """Forget what was noted after these marks: of a value that is not looked at after all."""
+        del self.views[marks[0] :]
+        del self.probes[marks[1] :]
+
     def hold(self) -> bool:
         """Whether nothing has changed."""
         try:

@@ -7,6 +7,7 @@ those of other people's classes by what they give for copying; what has none, co
 from __future__ import annotations
 
 import collections
+import copyreg
 import datetime as dt
 import functools
 import logging
@@ -25,8 +26,11 @@ from zoneinfo import ZoneInfo
 
 from ashore.codec import Unencodable, encode, is_plain
 from ashore.fingerprint.nodes import Large, Node, Sink, Watches, by_name
-from ashore.fingerprint.owners import OWN, Owner, owner_of, owner_of_module
+from ashore.fingerprint.owners import OWN, Owner, owner_of
+from ashore.ids import hash_id
 
+_SHORT: Final = 256
+"""Bytes of content that are remembered as they are, to be compared; of more a digest."""
 _DEPTH: Final = 100
 """Containers in containers that are looked into."""
 
@@ -99,7 +103,7 @@ def _sequence(sink: Sink, value: Any, depth: int) -> Node:
         return _plain(sink, value)
     if type(value) is not tuple:
         sink.watches.view(value)
-    return [type(value).__name__, [node(sink, item, depth + 1) for item in value]]
+    return [type(value).__name__, getattr(value, "maxlen", None), [node(sink, item, depth + 1) for item in value]]
 
 
 def _set(sink: Sink, value: Any, depth: int) -> Node:
@@ -123,17 +127,18 @@ def _dict(sink: Sink, value: Any, depth: int) -> Node:
 
 
 def _plain(sink: Sink, value: Any) -> Node:
-    data = _encoded(value)
+    data = encode(value)
     sink.spend(len(data))
-    sink.watches.probe(lambda: _encoded(value))
+    sink.watches.probe(lambda: _content(value))
     return data
 
 
-def _encoded(value: Any) -> bytes:
+def _content(value: Any) -> bytes:
     try:
-        return encode(value)
+        data = encode(value)
     except Unencodable:  # it has changed into something else
         return b""
+    return data if len(data) <= _SHORT else hash_id(data)
 
 
 def _method(sink: Sink, value: Any, depth: int) -> Node:
@@ -253,7 +258,7 @@ def _instance(sink: Sink, value: Any, depth: int) -> Node:
     if owner.kind == "ashore":
         plain = getattr(value, "__wrapped__", None)
         return ["step", node(sink, plain, depth + 1)] if isinstance(plain, types.FunctionType) else ["ashore", kind.__name__]
-    array = _array(sink, value)
+    array = _array(sink, value) if owner.kind == "installed" else None
     if array is not None:
         return array
     return _own(sink, value, depth) if owner is OWN else _foreign(sink, value, owner, depth)
@@ -262,16 +267,15 @@ def _instance(sink: Sink, value: Any, depth: int) -> Node:
 def _array(sink: Sink, value: Any) -> Node | None:
     """A numpy array or number, by its bytes."""
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    if owner_of_module(type(value).__module__).kind != "installed" or not isinstance(shape, tuple) or not hasattr(value, "tobytes"):
+    if not isinstance(shape, tuple) or not hasattr(value, "tobytes"):
         return None
     if dtype is None or getattr(dtype, "hasobject", True):
         return None
     sink.uses(owner_of(type(value)))
     sink.spend(int(value.nbytes))
-    data = bytes(value.tobytes())
     if shape:
-        sink.watches.probe(lambda: bytes(value.tobytes()) if value.shape == shape and value.dtype == dtype else b"")
-    return ["array", str(dtype.str), list(shape), data]
+        sink.watches.probe(lambda: (value.shape, str(value.dtype), hash_id(value.tobytes())))
+    return ["array", str(dtype.str), list(shape), hash_id(value.tobytes())]
 
 
 def _own(sink: Sink, value: Any, depth: int) -> Node:
@@ -294,8 +298,9 @@ def _own(sink: Sink, value: Any, depth: int) -> Node:
 
 
 def _slots(kind: type) -> list[str]:
-    if "__struct_fields__" in vars(kind):
-        return list(vars(kind)["__struct_fields__"])
+    fields = vars(kind).get("__struct_fields__")
+    if isinstance(fields, tuple):
+        return list(fields)
     slots = vars(kind).get("__slots__", ())
     names = [slots] if isinstance(slots, str) else list(slots)
     return [f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names]
@@ -312,14 +317,16 @@ def _foreign(sink: Sink, value: Any, owner: Owner, depth: int) -> Node:
         sink.notice(f"it is a {kind.__qualname__}, whose state changes with its use", "Make it inside the step, from a seed")
         return shown
     try:
-        reduced = value.__reduce_ex__(2)
+        registered = copyreg.dispatch_table.get(kind)
+        reduced = registered(value) if registered is not None else value.__reduce_ex__(2)
     except Exception:  # noqa: BLE001  # whatever a class raises that cannot be copied
         mend = "Make it inside the step, or pass what it is made of as a parameter"
         sink.notice(f"it is a {kind.__module__}.{kind.__qualname__}, whose state cannot be looked at", mend)
         return shown
+    made = [*shown, _reduced(sink, reduced, depth)]
     if not isinstance(sink, _Silent) and not _is_fixed(kind):
-        sink.watches.probe(lambda: by_name(_foreign(_Silent(), value, owner, depth)))
-    return [*shown, _reduced(sink, reduced, depth)]
+        sink.watches.probe(lambda: hash_id(by_name(_foreign(_Silent(), value, owner, depth))))
+    return made
 
 
 def _reduced(sink: Sink, reduced: Any, depth: int) -> Node:
