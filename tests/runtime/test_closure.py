@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent, indent
@@ -104,6 +106,26 @@ def test_a_change_while_it_runs_is_noticed(change: str, project: dict[str, Any])
     old, new = dict(before.parts), dict(after.parts)
     assert {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)} >= parts
     assert taken(project["flow"].fit) is after
+
+
+def test_a_step_whose_own_code_or_default_is_set_anew_is_noticed(project: dict[str, Any]) -> None:
+    fit = project["flow"].fit
+    codes = {taken(fit).code}
+    fit.__defaults__ = (0.2,)
+    codes.add(taken(fit).code)
+    fit.__code__ = defined("def fit(x, lr=1): return x").__code__
+    codes.add(taken(fit).code)
+    assert len(codes) == 3
+
+
+def test_what_is_remembered_does_not_keep_a_function_alive() -> None:
+    helper = defined("def h(x): return x", "h")
+    fit = defined("def make(helper):\n    def fit(x): return helper(x)\n    return fit", "make")(helper)
+    taken(fit)
+    alive = weakref.ref(fit)
+    del fit
+    gc.collect()
+    assert alive() is None
 
 
 def test_what_is_not_read_may_change(project: dict[str, Any]) -> None:

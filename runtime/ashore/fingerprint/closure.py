@@ -8,27 +8,37 @@ same by name, so that one can say what changed.
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType, SimpleNamespace
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
 
 from ashore.codec import is_plain, show
 from ashore.fingerprint.annotated import annotated_classes, class_around
 from ashore.fingerprint.classes import attributes_of, shape_of
 from ashore.fingerprint.declared import Cache, names_in
 from ashore.fingerprint.facts import facts_of
-from ashore.fingerprint.flags import flag_of
-from ashore.fingerprint.nodes import UNSET, Large, Node, Part, Place, Ref, Unfollowed, Watches, by_index, by_name, contents_of
-from ashore.fingerprint.owners import OWN, Installed, Owner, owner_of, owner_of_module, with_required
+from ashore.fingerprint.following import Follower
+from ashore.fingerprint.nodes import (
+    UNSET,
+    Large,
+    Node,
+    Part,
+    Place,
+    Ref,
+    StateKey,
+    Unfollowed,
+    Watches,
+    by_index,
+    by_name,
+    contents_of,
+)
+from ashore.fingerprint.owners import OWN, Installed, Owner, owner_of, with_required
 from ashore.fingerprint.places import placed
-from ashore.fingerprint.reading import Read, change_of
-from ashore.fingerprint.state import changed_by, changed_in
+from ashore.fingerprint.state import changed_in
 from ashore.fingerprint.values import node
 from ashore.ids import hash_id
 
@@ -46,9 +56,6 @@ _CONTAINERS: Final = (list, dict, set, deque)
 _MISSING: Final = object()
 _LARGE_MEND: Final = "Pass it as an input, or name its file: @step(cache=Cache(files=[...]))"
 _STATE_MEND: Final = "Pass it as an input and return it changed; if its content matters, list it: @step(cache=Cache(extra=[...]))"
-
-StateKey: TypeAlias = tuple[str, int, str]
-"""What is changed: ("name", namespace, name), ("cell", cell, "") or ("attribute", object, name), objects by identity."""
 
 
 def walked(function: FunctionType, cache: Cache) -> Walk:
@@ -71,7 +78,7 @@ class Walk:
         self.parts: list[Part] = []
         self.sources: list[tuple[str, Any]] = []
         """What the parts of code are: functions and classes, by the names of their parts."""
-        self._cache = cache
+        self.cache = cache
         self._ignored = cache.ignored
         self._unfollowed: dict[Unfollowed, None] = {}
         self._pieces: dict[int, tuple[Any, Ref]] = {}
@@ -81,27 +88,28 @@ class Walk:
         self._installed: dict[str, Installed] = {}
         self._names: dict[str, int] = {}
         self._spent = 0
-        self._at = ""
+        self.at = ""
         """What is being walked, as "file:line"; and the value in it."""
-        self._of = ""
+        self.of = ""
         self._root = function
         self._state = state
         self.changed: set[StateKey] = set()
         """Which names and attributes the code changes, as far as met: they are state, not constants."""
+        self._names_of = Follower(self)
         self._walk(function)
 
     def _walk(self, function: FunctionType) -> None:
         self.reach(function)
-        extra = self._cache.extra
+        extra = self.cache.extra
         extras = extra if isinstance(extra, dict) else {"": extra} if extra is not None else {}
-        links = [[str(name), self._named(f"extra {name}".strip(), value)] for name, value in extras.items()]
+        links = [[str(name), self.named(f"extra {name}".strip(), value)] for name, value in extras.items()]
         while self._waiting:
             ref, fill = self._waiting.popleft()
             self._graph[ref.index] = fill()
         distributions = {one.name: one for first in self._installed.values() for one in with_required(first)}
         for name, one in sorted(distributions.items()):
             self._part(f"distribution {name}", f"{one.version} ({one.digest.hex()[:12]})")
-        environment = [(name, os.environ.get(name)) for name in names_in(self._cache.env)]
+        environment = [(name, os.environ.get(name)) for name in names_in(self.cache.env)]
         for name, content in environment:
             self.watches.probe(functools.partial(os.environ.get, name))
             self._part(f"env {name}", "not set" if content is None else hash_id(content.encode("utf-8", "surrogateescape")).hex())
@@ -144,7 +152,7 @@ class Walk:
 
     def notice(self, what: str, mend: str) -> None:
         """Note what cannot be followed, where the walk is."""
-        self._unfollowed.setdefault(Unfollowed(f"{self._of}: {what}" if self._of else what, self._at, mend))
+        self._unfollowed.setdefault(Unfollowed(f"{self.of}: {what}" if self.of else what, self.at, mend))
 
     def spend(self, amount: int) -> None:
         """Count what one value holds."""
@@ -157,15 +165,15 @@ class Walk:
     def _function(self, function: FunctionType, name: str) -> Node:
         facts = facts_of(function.__code__)
         place = Place(function.__code__.co_filename, facts.first, facts.last)
-        self._at, self._of = f"{place.file}:{place.first}", ""
-        self.watches.function(function)
+        self.at, self.of = f"{place.file}:{place.first}", ""
+        self.watches.function(function, is_root=function is self._root)
         self.sources.append((name, function))
         at = len(self.parts)
         prefix = "" if function is self._root else f"{name.partition(' ')[2]}."
         links = [
             *self._defaults(function, prefix),
             *self._variables(function, prefix),
-            *([read.dotted, *self._read(function, read)] for read in facts.reads),
+            *([read.dotted, *self._names_of.read(function, read)] for read in facts.reads),
             *([f".{key}", node(self, value)] for key, value in self._attributes(function)),
         ]
         self.changed.update(("name", id(function.__globals__), written) for written in facts.writes)
@@ -187,7 +195,7 @@ class Walk:
         ]
         is_root = function is self._root
         return [
-            [f"={name}", self._named(f"default {prefix}{name}", value)]
+            [f"={name}", self.named(f"default {prefix}{name}", value)]
             for name, value in named
             if not (is_root and name in self._ignored)
         ]
@@ -200,13 +208,13 @@ class Walk:
             if ("cell", id(cell), "") in self._state:
                 links.append([f"^{name}", self._state_of(f"variable {prefix}{name}", value)])
             elif value is not UNSET and not isinstance(value, ModuleType) and name != "__class__":
-                links.append([f"^{name}", self._named(f"variable {prefix}{name}", value)])
+                links.append([f"^{name}", self.named(f"variable {prefix}{name}", value)])
             if name == "__class__" and isinstance(value, type):
                 links.append([f"^{name}", self.reach(value)])
         return links
 
     def _class(self, cls: type, name: str) -> Node:
-        self._at, self._of = f"{getattr(_module_of(cls), '__file__', '')}", name
+        self.at, self.of = f"{getattr(_module_of(cls), '__file__', '')}", name
         self.watches.view(vars(cls).values())
         self.sources.append((name, cls))
         at = len(self.parts)
@@ -216,21 +224,21 @@ class Walk:
             if self.is_state(cls, key) or (isinstance(value, _CONTAINERS) and key in changed_in(cls)):
                 continue
             if key.startswith("__") or _holds_code(value):
-                small.append([key, self._named("", value)])
+                small.append([key, self.named("", value)])
             else:
-                links.append([key, self._named(f"{name}.{key}", value)])
-        self.parts.insert(at, Part(name, hash_id(by_name([shape, small])).hex(), Place(self._at)))
+                links.append([key, self.named(f"{name}.{key}", value)])
+        self.parts.insert(at, Part(name, hash_id(by_name([shape, small])).hex(), Place(self.at)))
         return ["class", shape, small, links]
 
     def _module(self, module: ModuleType, name: str) -> Node:
         """All of a module: where it is used as a value, nobody can tell which of its names are meant."""
-        self._at, self._of = str(getattr(module, "__file__", "")), ""
+        self.at, self.of = str(getattr(module, "__file__", "")), ""
         self.watches.view(vars(module))
-        self._part(name, "all of it", Place(self._at))
+        self._part(name, "all of it", Place(self.at))
         names = [
             key for key, value in sorted(vars(module).items()) if not key.startswith("__") and not isinstance(value, ModuleType)
         ]
-        return ["module", [[key, self._global(vars(module), key)] for key in names]]
+        return ["module", [[key, self.constant(vars(module), key)] for key in names]]
 
     def _foreign(self, function: FunctionType) -> Node:
         """A function of others, which may hold the user's own: a decorator's wrapper."""
@@ -243,96 +251,7 @@ class Walk:
         wrapped = getattr(function, "__wrapped__", None)
         return ["of others", function.__qualname__, inner, node(self, wrapped) if wrapped is not None else None]
 
-    # names
-
-    def _read(self, function: FunctionType, read: Read) -> list[Node]:
-        self._at, self._of = f"{function.__code__.co_filename}:{read.line}", ""
-        found = self._start(function, read)
-        if found is None:
-            return []
-        namespace, key, value = found
-        return [self._follow(read, namespace, key, value, list(read.chain))]
-
-    def _start(self, function: FunctionType, read: Read) -> tuple[dict[str, Any] | None, str, Any] | None:
-        """The namespace and name that are read, and what is there now."""
-        names = function.__globals__
-        if read.kind == "global":
-            if read.name == "__file__":
-                self._flagged(None, read, None)
-                return None
-            self.watches.name(names, read.name)
-            if read.name in names:
-                return names, read.name, names[read.name]
-            built_in = names.get("__builtins__", {})
-            built_ins = built_in if isinstance(built_in, dict) else vars(built_in)
-            return None, read.name, built_ins.get(read.name, _MISSING)
-        if read.kind == "free":
-            at = function.__code__.co_freevars.index(read.name)
-            cell: CellType = (function.__closure__ or ())[at]
-            value = contents_of(cell)
-            if not isinstance(value, ModuleType):
-                self._note_change(read, value, ("cell", id(cell), ""), read.chain)
-                return None
-            return None, read.name, value
-        return self._imported(function, read)
-
-    def _imported(self, function: FunctionType, read: Read) -> tuple[dict[str, Any] | None, str, Any] | None:
-        package = str(function.__globals__.get("__package__") or function.__globals__.get("__name__", ""))
-        try:
-            name = importlib.util.resolve_name(read.name, package)
-        except ImportError:
-            return None
-        owner = owner_of_module(name)
-        self.uses(owner)
-        if owner is not OWN:
-            if owner.kind != "python":
-                return None
-        elif not read.is_used and not read.chain:
-            return None
-        try:
-            module: Any = importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever the user's module does
-            self.notice(f"import {name} fails: {type(error).__name__}: {error}", "Mend the import, or take it out")
-            return None
-        return None, name, importlib.import_module(name.partition(".")[0]) if read.is_top else module
-
-    def _follow(self, read: Read, namespace: dict[str, Any] | None, key: str, value: Any, chain: list[str]) -> Node:
-        """From what a name stands for, along its attributes, to what is meant."""
-        foreign: ModuleType | None = None
-        while chain and isinstance(value, ModuleType):
-            owner = owner_of(value)
-            self.uses(owner)
-            if owner.kind in ("installed", "ashore"):
-                return ["of others", ".".join(chain)]
-            foreign = value if owner is not OWN else None
-            namespace, key = (vars(value) if owner is OWN else None), chain.pop(0)
-            value = self._attribute(value, key)
-        if namespace is not None:
-            self._note_change(read, value, ("name", id(namespace), key), chain)
-        if self._flagged(value, read, foreign) or value is _MISSING:
-            return ["missing"] if value is _MISSING else ["flagged"]
-        if isinstance(value, ModuleType):
-            return self._as_a_whole(read, value)
-        if not read.is_used or foreign is not None:
-            return ["of others"] if foreign is not None else ["imported"]
-        return self._global(namespace, key) if namespace is not None else self._named("", value)
-
-    def _note_change(self, read: Read, value: Any, key: StateKey, chain: Sequence[str]) -> None:
-        """Note that the code changes what it reads, or a part of it."""
-        if isinstance(value, ModuleType):
-            if read.sets:
-                self.changed.add(("name", id(vars(value)), read.sets))
-            return
-        change = change_of(chain, read.sets)
-        if isinstance(value, FunctionType | type):
-            changed = {change} if change is not None else set()
-        elif type(value) is SimpleNamespace or owner_of(type(value)) is OWN:
-            changed = changed_by(value, change, chain)
-        else:
-            changed = set()
-            if change is not None:
-                self.changed.add(key)
-        self.changed.update(("attribute", id(value), name) for name in changed)
+    # state
 
     def is_state(self, value: Any, name: str) -> bool:
         """Whether the code changes that attribute of an object ("": its items); noted, if so."""
@@ -344,7 +263,7 @@ class Walk:
 
     def _state_of(self, name: str, value: Any) -> Node:
         """What the code changes while it runs: only the code in it counts."""
-        self._of = ""
+        self.of = ""
         self.notice(f"{name} is changed by the code itself: it is state, and its content does not count", _STATE_MEND)
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set | frozenset) else ()
         code = [one for one in list(inside) if isinstance(one, FunctionType | type) and owner_of(one) is OWN]
@@ -354,45 +273,7 @@ class Walk:
         kept = [(key, value) for key, value in sorted(vars(function).items()) if _is_kept(key)]
         return [(key, value) for key, value in kept if ("attribute", id(function), key) not in self._state]
 
-    def _attribute(self, module: ModuleType, key: str) -> Any:
-        if owner_of(module) is not OWN:
-            return getattr(module, key, _MISSING)
-        names = vars(module)
-        self.watches.name(names, key)
-        if key in names:
-            return names[key]
-        if hasattr(module, "__path__"):
-            try:
-                return importlib.import_module(f"{module.__name__}.{key}")
-            except ImportError:
-                pass
-        if "__getattr__" in names:
-            self.notice(f"{module.__name__}.{key} is made by the module's __getattr__", "Import the thing itself by its name")
-            return names["__getattr__"]
-        return _MISSING
-
-    def _as_a_whole(self, read: Read, module: ModuleType) -> Node:
-        owner = owner_of(module)
-        self.uses(owner)
-        if owner is not OWN or not read.is_used:
-            return ["module"]
-        self.notice(
-            f"the module {module.__name__} is used as a value: all of it counts", "Read its attributes by name where they are used"
-        )
-        return self.reach(module)
-
-    def _flagged(self, value: Any, read: Read, module: ModuleType | None) -> bool:
-        flag = flag_of(value, read, module)
-        if value is _MISSING and flag is None:
-            self.notice(f"the name {read.dotted} is not there yet", "Define it before the step is used")
-            return False
-        if flag is None:
-            return False
-        if not (read.constant in names_in(self._cache.env) or read.constant in names_in(self._cache.files)):
-            self.notice(flag.what, flag.mend)
-        return True
-
-    def _global(self, namespace: dict[str, Any], key: str) -> Node:
+    def constant(self, namespace: dict[str, Any], key: str) -> Node:
         known = self._constants.get((id(namespace), key))
         if known is None:
             self.watches.name(namespace, key)
@@ -400,17 +281,17 @@ class Walk:
             shown = key if module == self.home else f"{module}.{key}"
             if ("name", id(namespace), key) in self._state:
                 return self._state_of(f"the global {shown}", namespace[key])
-            known = self._constants[id(namespace), key] = self._named(f"constant {shown}", namespace[key])
+            known = self._constants[id(namespace), key] = self.named(f"constant {shown}", namespace[key])
         return known
 
     # values and parts
 
-    def _named(self, name: str, value: Any) -> Node:
+    def named(self, name: str, value: Any) -> Node:
         """The node of a value, which is a part by itself if it is no code."""
         if name and (name in self._ignored or name.partition(" ")[2] in self._ignored):
             return ["ignored"]
         self._spent = 0
-        self._of = name
+        self.of = name
         marks = self.watches.marks()
         try:
             made = node(self, placed(value, self._root))
@@ -420,7 +301,7 @@ class Walk:
             self.notice(f"a {type(value).__qualname__}: {reason}", _LARGE_MEND)
             made = ["large", type(value).__qualname__]
         finally:
-            self._of = ""
+            self.of = ""
         if name and not isinstance(made, Ref) and not _is_code(value) and made[:1] != ["step"]:
             self._part(self._once(name), _text(value, made))
         return made

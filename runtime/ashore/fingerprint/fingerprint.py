@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -30,6 +30,8 @@ class _Taken(NamedTuple):
     """A fingerprint, and what it was taken from."""
 
     cache: Cache
+    code: CodeType
+    defaults: tuple[Any, ...] | None
     watches: Watches
     fingerprint: Fingerprint
 
@@ -58,11 +60,12 @@ def fingerprint_of(
         encode(dict(sorted(options.items())), name="options") if options else b"",
         tuple(sorted(files.items())) if files else (),
     )
+    plain = _function(function, name)
     known = _taken.get(function)
     taken = known.get(chosen) if known is not None else None
-    if taken is not None and taken.watches.hold():
+    if taken is not None and taken.code is plain.__code__ and taken.defaults is plain.__defaults__ and taken.watches.hold():
         return taken.fingerprint
-    taken = _take(_function(function, name), cache, [name, role], options, files)
+    taken = _take(plain, cache, [name, role], options, files)
     _taken.setdefault(function, {})[chosen] = taken
     return taken.fingerprint
 
@@ -97,4 +100,5 @@ def _take(
     code = CodeId(hash_id(encode([RULES, _PYTHON, called, settings, digests, walk.digest])))
     pairs = tuple((part.name, part.text) for part in parts)
     places = tuple(part.place for part in parts)
-    return _Taken(cache, walk.watches, Fingerprint(code, pairs, places, walk.unfollowed))
+    found = Fingerprint(code, pairs, places, walk.unfollowed)
+    return _Taken(cache, function.__code__, function.__defaults__, walk.watches, found)

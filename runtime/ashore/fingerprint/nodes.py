@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import attrgetter, is_
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,9 @@ RULES: Final = 2
 
 Node = Any
 """What stands for a value: lists, text, numbers and bytes, as msgpack writes them, with `Ref`s between."""
+
+StateKey: TypeAlias = tuple[str, int, str]
+"""What is changed: ("name", namespace, name), ("cell", cell, "") or ("attribute", object, name), objects by identity."""
 
 _MISSING: Final = object()
 _code: Final = attrgetter("__code__")
@@ -162,10 +165,12 @@ class Watches:
     def probe(self, question: Callable[[], object]) -> None:
         self.probes.append((question, question()))
 
-    def function(self, function: Any) -> None:
-        self.functions.append(function)
-        self.codes.append(function.__code__)
-        self.defaults.append(function.__defaults__)
+    def function(self, function: Any, *, is_root: bool = False) -> None:
+        """Watch a function; the root's own code and defaults are left to who asks, so that nothing here keeps it alive."""
+        if not is_root:
+            self.functions.append(function)
+            self.codes.append(function.__code__)
+            self.defaults.append(function.__defaults__)
         if function.__kwdefaults__:
             self.view(function.__kwdefaults__.values())
         self.view(function.__dict__.values())
