@@ -294,9 +294,11 @@ def test_explain_lists_what_counts_by_name_and_where(project: dict[str, Any]) ->
     assert places["code"] == "proj_flow.py:5-6"
     assert places["helper proj_clean.normalize"] == "proj_clean.py:6-8"
     assert places["class proj_clean.Model.predict"] == "proj_clean.py:12-13"
+    assert places["class proj_clean.Model"] == "proj_clean.py:10-13"
+    assert places["constant proj_config.TABLE"] == "proj_config.py:3"
     assert {"constant proj_config.RATE", "class proj_clean.Model.alpha", "default lr", "python", "constant model"} <= places.keys()
     shown = str(explanation)
-    assert "constant proj_config.RATE = 3" in shown
+    assert "constant proj_config.RATE = 3  proj_config.py:1" in shown
     assert "helper proj_clean.normalize  proj_clean.py:6-8" in shown
     assert "not followed" not in shown
     eval_shown = str(StepFingerprint(defined("def fit(x): return eval(x)"), "fit", "step", Cache()).explain())

@@ -281,12 +281,14 @@ class Walk:
             shown = key if module == self.home else f"{module}.{key}"
             if ("name", id(namespace), key) in self._state:
                 return self._state_of(f"the global {shown}", namespace[key])
-            known = self._constants[id(namespace), key] = self.named(f"constant {shown}", namespace[key])
+            known = self._constants[id(namespace), key] = self.named(
+                f"constant {shown}", namespace[key], str(namespace.get("__file__", ""))
+            )
         return known
 
     # values and parts
 
-    def named(self, name: str, value: Any) -> Node:
+    def named(self, name: str, value: Any, file: str = "") -> Node:
         """The node of a value, which is a part by itself if it is no code."""
         if name and (name in self._ignored or name.partition(" ")[2] in self._ignored):
             return ["ignored"]
@@ -303,7 +305,7 @@ class Walk:
         finally:
             self.of = ""
         if name and not isinstance(made, Ref) and not _is_code(value) and made[:1] != ["step"]:
-            self._part(self._once(name), _text(value, made))
+            self._part(self._once(name), _text(value, made), Place(file))
         return made
 
     def _part(self, name: str, text: str, place: Place = Place()) -> None:  # noqa: B008  # frozen

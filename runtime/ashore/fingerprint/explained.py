@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ashore.fingerprint.declared import Cache
 from ashore.fingerprint.fingerprint import fingerprint_of
-from ashore.fingerprint.nodes import Fingerprint, Part, Unfollowed
+from ashore.fingerprint.nodes import Fingerprint, Part, Place, Unfollowed
 from ashore.fingerprint.sources import sources_of
 
 _DIGEST: Final = 32
@@ -49,7 +51,7 @@ class StepFingerprint:
     def explain(self) -> Explanation:
         """Everything that counts, by named part, and what could not be followed, with what to do about it. It prints as a list."""
         taken = self.taken()
-        parts = [Part(name, text, place) for (name, text), place in zip(taken.parts, taken.places, strict=False)]
+        parts = [Part(name, text, _with_line(name, place)) for (name, text), place in zip(taken.parts, taken.places, strict=True)]
         return Explanation(self._name, tuple(part for part in parts if not part.name.startswith("file ")), taken.unfollowed)
 
     def sources(self) -> dict[str, str]:
@@ -59,6 +61,23 @@ class StepFingerprint:
     def __repr__(self) -> str:
         taken = self.taken()
         return f"<fingerprint of {self._name}: {taken.code.hex()}, {len(taken.parts)} parts, {len(taken.unfollowed)} not followed>"
+
+
+def _with_line(name: str, place: Place) -> Place:
+    """Where a constant is set, or a class begins, as far as its file tells."""
+    if not place.file or place.first:
+        return place
+    try:
+        tree = ast.parse("".join(linecache.getlines(place.file)))
+    except SyntaxError:
+        return place
+    last = name.rpartition(".")[2].rpartition(" ")[2]
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        is_class = isinstance(node, ast.ClassDef) and node.name == last
+        if is_class or any(isinstance(target, ast.Name) and target.id == last for target in targets):
+            return Place(place.file, node.lineno, node.end_lineno or 0)  # type: ignore[attr-defined]  # statements have them
+    return place
 
 
 def _line(part: Part) -> str:
