@@ -281,9 +281,8 @@ class Walk:
             shown = key if module == self.home else f"{module}.{key}"
             if ("name", id(namespace), key) in self._state:
                 return self._state_of(f"the global {shown}", namespace[key])
-            known = self._constants[id(namespace), key] = self.named(
-                f"constant {shown}", namespace[key], str(namespace.get("__file__", ""))
-            )
+            file = str(namespace.get("__file__", ""))
+            known = self._constants[id(namespace), key] = self.named(f"constant {shown}", namespace[key], file)
         return known
 
     # values and parts
