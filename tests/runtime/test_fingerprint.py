@@ -11,12 +11,9 @@ from types import FunctionType
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ashore.codec import Unencodable
-from ashore.fingerprint import cache_key, fingerprint_of
-from ashore.ids import CodeId
+from ashore.fingerprint import fingerprint_of
 
 ROOT = Path(__file__).parents[2]
 PATHS = f"import sys; sys.path[:0] = {[str(ROOT / 'runtime'), str(ROOT / 'stores')]!r}\n"
@@ -220,22 +217,3 @@ def test_long_values_are_shown_short_and_told_apart() -> None:
 def test_only_functions_have_fingerprints() -> None:
     with pytest.raises(TypeError, match="length: <built-in function len> is no Python function"):
         fingerprint_of(len, name="length")
-
-
-CODE = CodeId(b"c" * 16)
-names = st.text(max_size=4)
-pairs = st.lists(st.tuples(names, st.binary(max_size=4)), max_size=3)
-
-
-@given(st.lists(st.tuples(pairs, pairs, st.lists(names, max_size=2)), min_size=2, max_size=2, unique_by=repr))
-def test_keys_differ_when_any_part_does(two: list[tuple[Any, Any, Any]]) -> None:
-    one, other = (cache_key(CODE, *parts) for parts in two)
-    assert one != other
-    assert one == cache_key(CODE, *two[0])
-    assert len(one) == 16
-
-
-def test_parts_of_a_key_do_not_run_together() -> None:
-    assert cache_key(CODE, [("a", b"1")], []) != cache_key(CODE, [], [("a", b"1")])
-    assert cache_key(CODE, [], [], ["npy/1"]) != cache_key(CODE, [], [], ["npy/2"])
-    assert cache_key(CODE, [], [], extra=[("pandas", "3.0")]) != cache_key(CODE, [], [], extra=[("pandas", "3.1")])
