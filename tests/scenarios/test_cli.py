@@ -235,6 +235,8 @@ def test_ctrl_c_cancels_the_run_and_leaves_the_home_sound(project: Project) -> N
 def test_ctrl_c_twice_ends_at_once_even_while_a_step_blocks_the_loop(project: Project) -> None:
     process = project.begin("run", "p.py:blocks")
     begun(project, process, "blocks")
+    while not project.records("runs"):  # nobody waits for a start to be written; here it must be, before the process is ended
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     while process.poll() is None:  # a second one that comes before the first was heard is the same one
         process.send_signal(signal.SIGINT)
