@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ashore.errors import NotFound as NotFound
     from ashore.errors import NotInThisVersion as NotInThisVersion
     from ashore.errors import NotStarted as NotStarted
+    from ashore.errors import NotSupplied as NotSupplied
     from ashore.errors import RunCancelled as RunCancelled
     from ashore.errors import RunFailed as RunFailed
     from ashore.errors import RunLeft as RunLeft
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
     from ashore.steps import tuner as tuner
     from ashore.streams import Items as Items
     from ashore.streams import Stream as Stream
+    from ashore.supplies import Resource as Resource
+    from ashore.supplies import Secret as Secret
+    from ashore.supplies import resource as resource
+    from ashore.supplies import secret as secret
     from ashore.works import Pipeline as Pipeline
     from ashore.works import Step as Step
 
@@ -64,7 +69,8 @@ _PLACES = {
     "ashore.entry": "run start",
     "ashore.errors": """
         AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
-        NotFound NotInThisVersion NotStarted RunCancelled RunFailed RunLeft StepError StepFailure TargetError WrongArgument
+        NotFound NotInThisVersion NotStarted NotSupplied RunCancelled RunFailed RunLeft
+        StepError StepFailure TargetError WrongArgument
     """,
     "ashore.files": "File",
     "ashore.handles": "Handle Handles",
@@ -76,6 +82,7 @@ _PLACES = {
     "ashore.runtime": "Runtime",
     "ashore.steps": "Role datasource deployer drift_detector evaluator pipeline preprocessor splitter step trainer tuner",
     "ashore.streams": "Items Stream",
+    "ashore.supplies": "Resource Secret resource secret",
     "ashore.works": "Pipeline Step",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}

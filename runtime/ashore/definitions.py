@@ -14,6 +14,7 @@ from ashore.handles import Handle
 from ashore.options import Options, checked
 from ashore.outputs import Outputs
 from ashore.signatures import Binder, Parameter
+from ashore.supplies import supplies_of
 
 _FEWEST: Final = 2
 """The fewest outputs that a tuple annotation means."""
@@ -37,10 +38,14 @@ class Definition:
         self.is_generator = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
         if self.is_generator:
             raise _streams_come_later(self)
-        self.binder = Binder(self.name, fn)
+        self._names = _names_around(self.fn)
+        self.supplied = supplies_of(fn, self.name, self.where, self._names)
+        """What the runtime gives beside the arguments: resources and secrets."""
+        if self.supplied and is_pipeline:
+            raise _pipelines_have_none(self)
+        self.binder = Binder(self.name, fn, [supply.parameter for supply in self.supplied])
         self.bind = self.binder.bind
         self.options: Options = checked(self.name, self.where, dict(asked), is_pipeline=is_pipeline)
-        self._names = _names_around(self.fn)
         if self.options.on is not None:
             _ = self.arrival
 
@@ -168,6 +173,12 @@ def _mend(fn: Any, role: str) -> str:
 def _streams_come_later(definition: Definition) -> NotInThisVersion:
     what = f"{definition.name} is a generator: steps that yield (streams) are not in this version of ashore"
     return NotInThisVersion(what, where=definition.where, mend="Return a list instead")
+
+
+def _pipelines_have_none(definition: Definition) -> GraphError:
+    names = ", ".join(f"`{supply.parameter}`" for supply in definition.supplied)
+    what = f"the pipeline {definition.name} asks for {names}: resources and secrets go to steps"
+    return GraphError(what, where=definition.where, mend="Take them out of its signature; each step that needs one asks for it")
 
 
 def _names_around(fn: Callable[..., Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ashore.events import Adopted, Arrivals, EnvironmentSeen, Event, Invoked, Ru
 from ashore.graph import Graph
 from ashore.ids import RUN_TOKEN_SIZE, RunId, new_run_id
 from ashore.notices import log
+from ashore.replacing import Replacements
 from ashore.runs import Driven, History, Run
 from ashore.stack import Stack
 from ashore.starting import About, Defined, Prepared, first_events, invoked, prepared_again, wired
@@ -35,13 +36,14 @@ _KEPT_RUNS = 256
 class Drives:
     """The runs of one runtime that are driven here, and the last ones that were."""
 
-    def __init__(self, stack: Stack, means: Means, group: TaskGroup) -> None:
+    def __init__(self, stack: Stack, means: Means, group: TaskGroup, replaced: Replacements) -> None:
         self.runs: dict[RunId, Run[Any]] = {}
         self.adopted: list[Run[Any]] = []
         """Those that were taken over at the start, whatever became of them since."""
         self._stack = stack
         self._means = means
         self._group = group
+        self._replaced = replaced
         self._ended: deque[RunId] = deque()
         self._defined = Defined()
         self._environment: EnvironmentSeen | None = None
@@ -83,7 +85,8 @@ class Drives:
         return run, None
 
     async def _new_drive(self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None) -> Drive:
-        graph = wired(prepared)
+        graph = wired(prepared, self._replaced)
+        await self._means.supplies.check(graph.works())
         owner, environment = await self._introduce(graph)
         run = new_run_id(self._stack.ports.random.token(RUN_TOKEN_SIZE))
         drive = self._drive(run, graph)
@@ -181,7 +184,8 @@ class Drives:
             return None
         try:
             prepared = prepared_again(work, history.started)
-            graph = wired(prepared)
+            graph = wired(prepared, self._replaced)
+            await self._means.supplies.check(graph.works())
             if await self._claim_run(run_id, owner, me):
                 return await self._resume_run(run_id, prepared.work, graph)
         finally:

@@ -48,6 +48,17 @@ class NotInThisVersion(GraphError):
     """Something that is designed but not built yet was asked for. It is never left out silently."""
 
 
+class NotSupplied(GraphError):
+    """A step needs a resource or a secret that the runtime does not have. `resources` and `secrets` are the missing names."""
+
+    def __init__(
+        self, what: str, *, where: str | None = None, mend: str = "", resources: Sequence[str] = (), secrets: Sequence[str] = ()
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.resources = tuple(resources)
+        self.secrets = tuple(secrets)
+
+
 class NotAValue(TypeError, AttributeError, AshoreError):
     """A handle was used as if it were the value that it stands for."""
 

@@ -26,6 +26,7 @@ from ashore.works import Pipeline, Step
 
 _PLAIN = (int, str, float, bool, type(None), bytes)
 _PLACEHOLDER = "\0input"
+NOTHING_REPLACED: Mapping[Definition, Step[Any, Any]] = {}
 
 
 @final
@@ -185,13 +186,19 @@ class Graph:
     """The pipeline's result with a `Ref` in the place of each handle."""
     by_invocation: dict[InvocationId, Node] = field(default_factory=dict)
 
+    def works(self) -> list[Step[Any, Any]]:
+        """Its steps, each once."""
+        return list({id(node.work): node.work for node in self.nodes}.values())
+
 
 class Wiring:
     """The scope in which a `def` pipeline's body is called: it collects what the body asks for."""
 
-    def __init__(self) -> None:
+    def __init__(self, replaced: Mapping[Definition, Step[Any, Any]] = NOTHING_REPLACED) -> None:
         self.nodes: list[Node] = []
         self.by_invocation: dict[InvocationId, Node] = {}
+        self._replaced = replaced
+        """What runs in the place of a step, by its definition."""
         self._scope = ""
         self._sub_runs: dict[str, int] = {}
         self._definitions: dict[str, list[Definition]] = {}
@@ -220,6 +227,7 @@ class Wiring:
         invocation = _identity(self._scope, self._name(work, bound), arguments)
         node = self.by_invocation.get(invocation)
         if node is None:
+            work = self._replaced.get(work.definition, work)
             node = Node(len(self.nodes), work, self._scope, arguments, invocation)
             _connect(node, bound.options.cache)
             self.nodes.append(node)
@@ -337,9 +345,11 @@ def _connect(node: Node, cache: bool | None) -> None:
     node.is_reusable = has_inputs if cache is None else cache
 
 
-def wire(pipeline: Pipeline[Any, Any], arguments: Mapping[str, Any]) -> Graph:
+def wire(
+    pipeline: Pipeline[Any, Any], arguments: Mapping[str, Any], replaced: Mapping[Definition, Step[Any, Any]] = NOTHING_REPLACED
+) -> Graph:
     """Call a `def` pipeline's body with these (validated) arguments and collect its graph. Raises `GraphError`."""
-    wiring = Wiring()
+    wiring = Wiring(replaced)
     token = current_scope.set(wiring)
     try:
         returned = pipeline.fn(**arguments)
@@ -348,9 +358,9 @@ def wire(pipeline: Pipeline[Any, Any], arguments: Mapping[str, Any]) -> Graph:
     return _graph(wiring, returned)
 
 
-def wire_step(bound: Bound) -> Graph:
+def wire_step(bound: Bound, replaced: Mapping[Definition, Step[Any, Any]] = NOTHING_REPLACED) -> Graph:
     """The graph of one step that is run by itself."""
-    wiring = Wiring()
+    wiring = Wiring(replaced)
     return _graph(wiring, wiring.called(bound))
 
 

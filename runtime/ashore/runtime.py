@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,6 +18,7 @@ from ashore.elsewhere import Elsewhere
 from ashore.engine.looking import Looker
 from ashore.engine.means import Means
 from ashore.engine.reuse import Reuse
+from ashore.engine.supplies import Secrets, Supplies
 from ashore.engine.threads import Threads
 from ashore.errors import GraphError, KeyConflict, NotFound
 from ashore.events import (
@@ -27,14 +28,18 @@ from ashore.events import (
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.ids import RunId, hash_id
+from ashore.notices import log
+from ashore.replacing import replacements
 from ashore.runs import Driven, Run
 from ashore.stack import LOCAL, Stack, open_stack
 from ashore.starting import Prepared, once_of, prepare, prepared_again
-from ashore.works import Pipeline, Work
+from ashore.works import Pipeline, Step, Work
 from ashore_stores.logs.base import Entry
 from ashore_stores.ports import Ports
 
 T = TypeVar("T")
+
+NOTHING: Final[Mapping[Any, Any]] = {}
 
 current_runtime: ContextVar[Runtime | None] = ContextVar("ashore_runtime", default=None)
 
@@ -44,14 +49,24 @@ class Runtime:
 
     Leaving the block waits for the runs it drives; leaving it by an exception stops them where they are, and they are
     resumed by whoever adopts them. `resume=[pipeline]`: unfinished runs of dead owners are taken over at the start.
+
+    `resources={"db": open_pool}` fills `db: Resource[Pool] = resource()` of any step: a context manager or a function that
+    gives one (async or not), or the value itself. Each is opened once, when the first step that needs it is about to run, and
+    closed with the runtime, in reverse order. `secrets` are a mapping, or a function from name to value; else the
+    environment. A run whose steps need what is not there is refused when it starts (`NotSupplied`).
+
+    `replace={charge: fake}`, for tests: the fake runs in the place of the step, for this runtime.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the public front: what a runtime is made of, each by its name
         self,
         stack: str | Stack = LOCAL,
         *,
         home: str | os.PathLike[str] | None = None,
         resume: Sequence[Work[Any, Any]] = (),
+        resources: Mapping[str, Any] = NOTHING,
+        secrets: Secrets | None = None,
+        replace: Mapping[Step[Any, Any], Callable[..., Any]] = NOTHING,
         threads: int | None = None,
         grace: float = 10.0,
         ports: Ports | None = None,
@@ -59,6 +74,9 @@ class Runtime:
         self._asked = stack
         self._home = home
         self._resume = tuple(resume)
+        self._resources = resources
+        self._secrets = secrets
+        self._replaced = replacements(replace)
         self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
         self._grace = grace
         self._ports = ports
@@ -78,10 +96,12 @@ class Runtime:
             Reuse(stack.log, stack.artifacts, stack.ports.workers),
             Threads(stack.ports.workers, self._threads),
             Looker(disk, os.getcwd()),
+            Supplies(stack.ports.workers, self._resources, self._secrets, self._grace),
             self._grace,
         )
+        await self.means.supplies.__aenter__()
         self._group: TaskGroup = await anyio.create_task_group().__aenter__()
-        self._drives = Drives(stack, self.means, self._group)
+        self._drives = Drives(stack, self.means, self._group, self._replaced)
         self._elsewhere = Elsewhere(stack, self._drives, self._group)
         self._group.start_soon(self._elsewhere.listen_later)
         self._token: Token[Runtime | None] = current_runtime.set(self)
@@ -101,9 +121,21 @@ class Runtime:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)  # the block's own exception is raised as itself, not in a group
         finally:
-            with anyio.CancelScope(shield=True):
-                if self._is_own_stack:
-                    await self.stack.aclose()
+            try:
+                await self._close_supplies(kind is None)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    if self._is_own_stack:
+                        await self.stack.aclose()
+
+    async def _close_supplies(self, is_well: bool) -> None:
+        """Close the resources; what goes wrong is raised, unless the block was left by an exception of its own."""
+        try:
+            await self.means.supplies.aclose()
+        except Exception as error:
+            if is_well:
+                raise
+            log.warning("resources were not closed well", why=f"{type(error).__name__}: {error}")
 
     async def _settle_runs(self) -> None:
         """Wait for the runs that this runtime drives, those started meanwhile too."""

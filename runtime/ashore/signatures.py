@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,15 +55,20 @@ class Binder:
         "_plain",
         "_required",
         "_signature",
+        "_supplied",
         "_tails",
         "_template",
         "is_simple",
         "name",
     )
 
-    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
+    def __init__(self, name: str, fn: Callable[..., Any], supplied: Collection[str] = ()) -> None:
+        """`supplied` are parameters that no call gives: they are left out."""
         self.name = name
+        self._supplied = supplied
         signature = inspect.signature(fn)
+        if supplied:
+            signature = signature.replace(parameters=[p for p in signature.parameters.values() if p.name not in supplied])
         self._signature = signature
         self._parameters = tuple(signature.parameters.values())
         kinds = {parameter.kind for parameter in self._parameters}
@@ -131,6 +136,8 @@ class Binder:
         takes = f"It takes {self.shown()}"
         keywords = [p.name for p in self._parameters if p.kind in (_POSITIONAL, _KEYWORD)]
         for name in kwargs:
+            if name in self._supplied:
+                return f"{self.name} was given `{name}`, which the runtime fills", "Leave it out; in a unit test use .fn"
             if name not in keywords and _VAR_KEYWORD not in kinds:
                 return f"{self.name} has no parameter `{name}`", did_you_mean(name, keywords) or takes
         if len(args) > self._by_position and _VAR_POSITIONAL not in kinds:

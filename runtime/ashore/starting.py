@@ -18,10 +18,11 @@ from ashore.errors import GraphError, NotInThisVersion
 from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted, StepDefined
 from ashore.files import File
 from ashore.fingerprint import fingerprint_of
-from ashore.graph import Graph, call_of, file_use, wire, wire_step
+from ashore.graph import NOTHING_REPLACED, Graph, call_of, file_use, wire, wire_step
 from ashore.handles import Handle
 from ashore.ids import CodeId, RunId, hash_id
 from ashore.parameters import validated
+from ashore.replacing import Replacements
 from ashore.runs import Run
 from ashore.targets import target_of
 from ashore.works import Pipeline, Step, Work
@@ -97,13 +98,13 @@ def prepared_again(work: Work[Any, Any], started: RunStarted) -> Prepared:
     return Prepared(work, _restored(started), started.params, started.files)
 
 
-def wired(prepared: Prepared) -> Graph:
-    """The graph of a prepared call. Raises `GraphError`."""
+def wired(prepared: Prepared, replaced: Replacements = NOTHING_REPLACED) -> Graph:
+    """The graph of a prepared call, with these steps in the place of others. Raises `GraphError`."""
     work = prepared.work
     with _without_collecting():
         if isinstance(work, Pipeline):
-            return wire(work, prepared.arguments)
-        return wire_step(Bound(work, dict(prepared.arguments), work.options))
+            return wire(work, prepared.arguments, replaced)
+        return wire_step(Bound(work, dict(prepared.arguments), work.options), replaced)
 
 
 @contextmanager

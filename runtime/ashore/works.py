@@ -60,6 +60,8 @@ class Work(Generic[F_co, H_co]):
         """Whether `fn(**arguments)` is right for bound arguments: no *args, **kwargs or positional-only ones."""
         self._fn: Any = definition.fn if instance is _NOBODY else definition.fn.__get__(instance)
         self.__wrapped__ = self._fn
+        self.supplied = definition.supplied
+        """What the runtime gives beside the arguments: resources and secrets."""
         self._is_refused = definition.is_async and definition.role == "pipeline"
         self._is_special = self._is_refused or instance is not _NOBODY
 

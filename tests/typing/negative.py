@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ashore import Handle, Stream, each, fixed, pipeline, run, step
+from ashore import Handle, Resource, Runtime, Secret, Stream, each, fixed, pipeline, resource, run, secret, step
 
 X = TypeVar("X")
 
@@ -192,3 +192,35 @@ async def the_price(t: Handle[Table], m: Handle[Model], ts: list[Handle[Table]])
     first([1])  # false E mypy: mypy loses the type variables of a function under any class-based decorator
     got: dict[str, float] = await loose(each([m]), t)  # miss: an Any parameter takes the each(); it is a list at run time
     print(got)
+
+
+class Pool:
+    def rows(self) -> list[int]:
+        return []
+
+
+@step
+def load(day: str, db: Resource[Pool] = resource(), token: Secret = secret("TOKEN")) -> Table:
+    db.row()  # E
+    token.upper()  # E
+    text: str = token  # E
+    print(text)
+    return Table()
+
+
+@step
+def undeclared(day: str, db: Resource[Pool]) -> Table:
+    return Table()
+
+
+def supplied() -> None:
+    load(1)  # E
+    load()  # E
+    load("mon", db="pool")  # E
+    load("mon", tokn=1)  # E
+    undeclared("mon")  # E  (without its default a checker takes it for an argument)
+    resource(1)  # E
+    secret()  # E
+    Runtime(resources=[1])  # E
+    Runtime(replace={"load": load})  # E
+    Runtime(replace={load: 1})  # E

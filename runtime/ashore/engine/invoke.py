@@ -53,16 +53,17 @@ async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | 
     if files:
         await means.ports.workers.run(_check, means, files)
     arguments = _arguments(unit, blobs)
-    if work.is_simple:
+    if work.is_simple and not work.supplied:
         result = await work.fn(**arguments)
     else:
+        await means.supplies.open(work)
         positional, named = _spread(work, arguments)
-        result = await work.fn(*positional, **named)
+        result = await work.fn(*positional, **named, **means.supplies.given(work))
     if gives_files(work) and holds_new_files(result):
         result = await means.ports.workers.run(means.looker.settle, result)
     if files:
         await means.ports.workers.run(_check, means, files)
-    return _kept(work, result)
+    return _kept(work, result, means)
 
 
 def run_blocking(unit: Unit, blobs: Blobs, means: Means, context: Context) -> Done:
@@ -83,14 +84,14 @@ def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
     _check(means, files)
     current_scope.set(INSIDE_STEP)
     positional, named = _spread(work, _arguments(unit, blobs))
-    result = work.fn(*positional, **named)
+    result = work.fn(*positional, **named, **means.supplies.given(work))
     if gives_files(work):
         result = means.looker.settle(result)
     _check(means, files)
-    return _kept(work, result)
+    return _kept(work, result, means)
 
 
-def _kept(work: Step[Any, Any], result: Any) -> tuple[Output | Large, ...]:
+def _kept(work: Step[Any, Any], result: Any, means: Means) -> tuple[Output | Large, ...]:
     """The result in its stored form. What cannot be stored is not thrown away: the error has it as `.value`."""
     try:
         if work.returns is not None and not conforms(work.returns, result):
@@ -98,11 +99,14 @@ def _kept(work: Step[Any, Any], result: Any) -> tuple[Output | Large, ...]:
                 f"{work.name} is annotated to return {_name(work.returns)}, but returned {type(result).__name__} "
                 f"({work.file}:{work.line}): mend the one or the other"
             )
-        return tuple(dump_result(work, result))
+        outputs = tuple(dump_result(work, result))
+        if work.supplied:
+            means.supplies.hiding.refuse(work, outputs)
     except Exception as error:
         with suppress(Exception):  # a materializer's own class may refuse attributes
             error.value = result  # type: ignore[attr-defined]  # documented: what the step computed
         raise
+    return outputs
 
 
 def _arguments(unit: Unit, blobs: Blobs) -> dict[str, Any]:

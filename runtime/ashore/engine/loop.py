@@ -140,6 +140,9 @@ class Drive:
             return None
         if node.work.is_async:
             return node.work.definition, self._inline(unit, _NO_BLOBS)
+        if node.work.supplied and not self.means.supplies.is_open(node.work):
+            self._spawn(self._alone(unit))
+            return None
         self._to_thread(unit, _NO_BLOBS)
         return None
 
@@ -158,7 +161,7 @@ class Drive:
         return True
 
     async def _alone(self, unit: Unit) -> None:
-        """What has to wait before it can be called: for blobs, or for an outcome that the log has under its key."""
+        """What has to wait before it can be called: for blobs, for resources, or for an outcome that the log has under its key."""
         node = node_of(unit)
         try:
             if node.is_reusable:
@@ -170,6 +173,8 @@ class Drive:
                     self.outcomes.reused(unit, made)
                     return
             blobs = await load_blobs(self.means.artifacts, blobs_needed(unit))
+            if node.work.supplied:
+                await self.means.supplies.open(node.work)
         except BaseException as error:  # noqa: BLE001  # whatever stands in the way of a call is that call's failure
             self._failed_or_ended(unit, error, self._now())
             return

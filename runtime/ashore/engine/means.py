@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ashore.engine.looking import Looker
 from ashore.engine.reuse import Reuse
+from ashore.engine.supplies import Supplies
 from ashore.engine.threads import Threads
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.logs.base import EventLog
@@ -22,5 +23,6 @@ class Means:
     reuse: Reuse
     threads: Threads
     looker: Looker
+    supplies: Supplies
     grace: float = 10.0
     """Seconds that a cancelled `def` step in a thread is waited for before it is named abandoned."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ashore.engine.columns import FRAME
-from ashore.engine.failures import annotate, exception_of, failure_of
+from ashore.engine.failures import annotate, exception_of
 from ashore.engine.fanout import Element, FanOut
 from ashore.engine.journal import Journal
 from ashore.engine.means import Means
@@ -142,7 +142,7 @@ class Outcomes:
 
     def _fail_element(self, element: Element, error: Exception, started: float) -> None:
         fanout = element.fanout
-        failure = failure_of(error)
+        error, failure = self._means.supplies.hiding.error(error)
         fanout.fan.failed[element.index] = failure
         fanout.fan.unsettled -= 1
         fanout.columns.add_failure(element.index, failure)
@@ -185,7 +185,7 @@ class Outcomes:
         self._go_on()
 
     def _fail(self, node: Node, error: Exception, started: float, ended: float) -> None:
-        failure = failure_of(error)
+        error, failure = self._means.supplies.hiding.error(error)
         self.errors[node.invocation] = error
         self._journal.record(StepFailed(self._run, node.invocation, failure, self._ready_at(node), started, ended, node.attempt))
         for skipped in self._machine.failed(node, failure):

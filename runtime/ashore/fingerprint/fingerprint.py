@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from ashore.codec import Unencodable, encode, is_plain, show
 from ashore.fingerprint.code import CodeFacts, facts_of
 from ashore.ids import CodeId, hash_id
+from ashore.supplies import Secret, Unfilled
 
 _TEXT_SHOWN: Final = 80
 """Characters of a value in a part's text; of longer ones the start and a digest."""
@@ -125,6 +126,8 @@ def _data_of(part: str, value: Any) -> bytes | None:
     """The bytes that stand for a value; of a constant that is no plain value none: it is not covered."""
     if isinstance(value, FunctionType):
         return facts_of(value.__code__).digest
+    if isinstance(value, Secret | Unfilled):
+        return encode(repr(value))  # the name is part of the code, the value is not here
     try:
         return encode(value)
     except Unencodable:
