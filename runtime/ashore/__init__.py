@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ashore.errors import TargetError as TargetError
     from ashore.errors import WrongArgument as WrongArgument
     from ashore.files import File as File
+    from ashore.fingerprint import Cache as Cache
     from ashore.handles import Handle as Handle
     from ashore.handles import Handles as Handles
     from ashore.materialize import MaterializeError as MaterializeError
@@ -73,6 +74,7 @@ _PLACES = {
         StepError StepFailure TargetError WrongArgument
     """,
     "ashore.files": "File",
+    "ashore.fingerprint": "Cache",
     "ashore.handles": "Handle Handles",
     "ashore.materialize": "MaterializeError register",
     "ashore.opening": "open",

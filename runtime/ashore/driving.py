@@ -10,6 +10,7 @@ from typing import Any
 from anyio.abc import TaskGroup
 
 from ashore.calls import current_scope
+from ashore.defined import Defined
 from ashore.engine.invoke import INSIDE_STEP
 from ashore.engine.loop import Drive
 from ashore.engine.means import Means
@@ -22,7 +23,7 @@ from ashore.notices import log
 from ashore.replacing import Replacements
 from ashore.runs import Driven, History, Run
 from ashore.stack import Stack
-from ashore.starting import About, Defined, Prepared, first_events, invoked, prepared_again, wired
+from ashore.starting import About, Prepared, first_events, invoked, prepared_again, wired
 from ashore.targets import target_of
 from ashore.works import Work
 from ashore_stores.errors import StoreError
@@ -45,7 +46,7 @@ class Drives:
         self._group = group
         self._replaced = replaced
         self._ended: deque[RunId] = deque()
-        self._defined = Defined()
+        self._defined = Defined(means, stack.home.root)
         self._environment: EnvironmentSeen | None = None
 
     def running(self) -> list[Run[Any]]:
@@ -113,7 +114,7 @@ class Drives:
             ports = self._stack.ports
             self._environment = await ports.workers.run(look_around, ports.disk, self._stack.home.root)
             events += [who_am_i(owner, ports.disk.process(), ports.clock.now()), self._environment]
-        events += self._defined.fingerprint(graph)
+        events += await self._defined.stamp(graph.nodes)
         if events:
             self._stack.log.queue(Batch(encode(events), len(events)))
         return owner, self._environment.environment

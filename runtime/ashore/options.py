@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from ashore.errors import GraphError, NotInThisVersion
+from ashore.fingerprint import Cache
 
 
 class New(msgspec.Struct, frozen=True):
@@ -33,6 +34,8 @@ class Options(msgspec.Struct, frozen=True):
     """How many triggered runs of a pipeline may be under way at once."""
     key: str = ""
     """A name for one call, so that calls that look equal are told apart."""
+    declared: Cache = Cache()
+    """What `cache=Cache(...)` says beside the code: more or less that counts."""
 
 
 W_co = TypeVar("W_co", covariant=True)
@@ -73,11 +76,13 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
         raise _refused(name, where, "limit", limit, "on a step ")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise GraphError(f"{name}: limit={limit!r} is no number of runs", where=where, mend="Give a whole number: limit=1")
+    declared = cache if isinstance(cache, Cache) else Cache()
+    cache = None if isinstance(cache, Cache) else cache
     if cache is not None and type(cache) is not bool:
         raise _refused(name, where, "cache", cache, "with a time or settings ", "Use cache=True or cache=False")
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
-    return Options(cache=cache, on=on, limit=limit)
+    return Options(cache=cache, on=on, limit=limit, declared=declared)
 
 
 def _refused(name: str, where: str, option: str, value: Any, how: str = "", mend: str = "") -> NotInThisVersion:

@@ -15,12 +15,11 @@ from ashore.calls import Bound, Call
 from ashore.codec import Unencodable, decode, encode
 from ashore.engine.means import Means
 from ashore.errors import GraphError, NotInThisVersion
-from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted, StepDefined
+from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted
 from ashore.files import File
-from ashore.fingerprint import fingerprint_of
 from ashore.graph import NOTHING_REPLACED, Graph, call_of, file_use, wire, wire_step
 from ashore.handles import Handle
-from ashore.ids import CodeId, RunId, hash_id
+from ashore.ids import RunId, hash_id
 from ashore.parameters import validated
 from ashore.replacing import Replacements
 from ashore.runs import Run
@@ -117,29 +116,6 @@ def _without_collecting() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-class Defined:
-    """Which fingerprints this process has stated in the log."""
-
-    def __init__(self) -> None:
-        self._stated: set[CodeId] = set()
-
-    def fingerprint(self, graph: Graph) -> list[Event]:
-        """Give each node its code's id; returns the definitions that have not been stated yet."""
-        events: list[Event] = []
-        codes: dict[int, CodeId] = {}
-        for node in graph.nodes:
-            work = node.work
-            code = codes.get(id(work))
-            if code is None:
-                taken = fingerprint_of(work.fn, name=work.name, role=work.role)
-                code = codes[id(work)] = taken.code
-                if code not in self._stated:
-                    self._stated.add(code)
-                    events.append(StepDefined(code, work.name, work.role, work.file, work.line, taken.parts, work.doc or ""))
-            node.code = code
-        return events
 
 
 def first_events(run: RunId, prepared: Prepared, owner: bytes, about: About) -> RunStarted:

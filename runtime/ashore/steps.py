@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, Protocol, Typ
 
 from ashore.definitions import Definition
 from ashore.errors import WrongArgument, did_you_mean, user_line
+from ashore.fingerprint import Cache as Cache
 from ashore.handles import Handle, Handles
 from ashore.options import New
 from ashore.options import new as new
@@ -91,7 +92,7 @@ class Role:
     def __call__(
         self,
         *,
-        cache: bool | str | None = None,
+        cache: bool | str | Cache | None = None,
         retry: int = 0,
         timeout: str | None = None,
         limit: int | str | None = None,

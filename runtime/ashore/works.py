@@ -16,6 +16,7 @@ from ashore.calls import Bound, Call, current_scope
 from ashore.definitions import Definition
 from ashore.elements import Each
 from ashore.errors import NotInThisVersion
+from ashore.fingerprint import StepFingerprint
 from ashore.handles import Handle, Handles
 from ashore.options import Options, OptionsOf
 from ashore.signatures import Parameter
@@ -77,8 +78,14 @@ class Work(Generic[F_co, H_co]):
         view = self._view
         if view is None:
             options = self._options
-            view = self._view = OptionsOf(cache=options.cache, on=options.on, limit=options.limit, key=options.key, of=self)
+            settings = {name: getattr(options, name) for name in Options.__struct_fields__}
+            view = self._view = OptionsOf(**settings, of=self)
         return view
+
+    @property
+    def fingerprint(self) -> StepFingerprint:
+        """Which code it is, with all that it reaches: `fit.fingerprint.explain()`."""
+        return StepFingerprint(self.definition.fn, self.name, self.role, self.definition.options.declared)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -190,7 +190,7 @@ def test_the_closure_counts_functions_in_it_by_their_code() -> None:
     assert first["variable factor"] == "2"
     assert taken(2, "\n\n\ndef h(x): return x + 1") == first
     assert taken(3, "def h(x): return x + 1")["variable factor"] == "3"
-    assert taken(2, "def h(x): return x + 2")["variable helper"] != first["variable helper"]
+    assert taken(2, "def h(x): return x + 2")["helper h"] != first["helper h"]
 
 
 def test_options_role_and_name_are_parts() -> None:

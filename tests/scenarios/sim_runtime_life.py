@@ -214,7 +214,7 @@ class Life:
 
     async def main(self, history: History, people: People, requests: list[Request]) -> None:
         ports = sim_ports(random.Random(self.seed).randrange(1 << 30), disk=self.disk, preempt=self.preempt)
-        MACHINE.disk = self.disk
+        MACHINE.use(self.disk)
         people.wake(self.disk)
         stack = await open_here(ports, self.settings, history)
         self.before = [frame async for frame in stack.log.read()]

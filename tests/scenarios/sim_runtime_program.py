@@ -25,6 +25,10 @@ class Machine:
 
     disk: Disk
 
+    def use(self, disk: Disk) -> None:
+        """Set by a method, and so state, which is no part of what a step's code is."""
+        self.disk = disk
+
     def read(self, path: str) -> bytes:
         file = self.disk.open(path)
         try:

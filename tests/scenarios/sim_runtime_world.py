@@ -80,13 +80,14 @@ def new_machine(seed: int, faults: Faults) -> SimDisk:
 @contextmanager
 def listening(lines: list[str]) -> Iterator[None]:
     """What steps write outside goes into `lines`; and what is recorded of a process (its command, its folders) is that of any."""
-    product: Any = outside
-    line, command, folders = outside.line, sys.argv, sys.path
-    product.line, sys.argv, sys.path = lines.append, ["simulation"], _folders()
+    command, folders = sys.argv, sys.path
+    outside.into(lines)
+    sys.argv, sys.path = ["simulation"], _folders()
     try:
         yield
     finally:
-        product.line, sys.argv, sys.path = line, command, folders
+        outside.into(None)
+        sys.argv, sys.path = command, folders
 
 
 def _folders() -> list[str]:

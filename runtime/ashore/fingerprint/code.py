@@ -1,4 +1,4 @@
-"""What a function's code does, as bytes: equal wherever and however its text stands.
+"""What a function's code does, as bytes, by the first rules of fingerprints: never change them.
 
 Taken from the code object, instruction by instruction, with names and constants in their places. So file, line numbers,
 docstrings, comments and the annotations of the function itself do not count, nor does layout as far as the compiler makes the same

@@ -1,143 +1,128 @@
-"""A step's fingerprint: which code it is, part by part, so that one can say what changed.
+"""A step's fingerprint: which code it is, with everything of the user's own that it reaches, part by part.
 
-Covered are the step's own code object with what is nested in it, its defaults, its closure, and the values of the module's globals
-that it reads, as far as they are plain values; not the name of the module, so that a notebook cell and the file it moved into
-agree.
+What it was taken from is remembered and looked at again each time: as long as every name, function, class and value is the same
+object with the same content, the fingerprint is the one of before.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from collections.abc import Callable, Mapping
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from ashore.codec import Unencodable, encode, is_plain, show
-from ashore.fingerprint.code import CodeFacts, facts_of
+import msgspec
+
+from ashore.codec import encode, show
+from ashore.fingerprint import own_code
+from ashore.fingerprint.closure import walked
+from ashore.fingerprint.declared import Cache, names_in
+from ashore.fingerprint.nodes import RULES, Fingerprint, Part, Watches
 from ashore.ids import CodeId, hash_id
-from ashore.supplies import Secret, Unfilled
 
-_TEXT_SHOWN: Final = 80
-"""Characters of a value in a part's text; of longer ones the start and a digest."""
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
-_FIXED: Final = frozenset({int, float, complex, str, bytes, bool, type(None)})
-_CODE: Final = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _NO_OPTIONS: Final[Mapping[str, object]] = {}
-
-
-class Fingerprint(NamedTuple):
-    """A step's code: its id, and the parts that it is made of, by name."""
-
-    code: CodeId
-    parts: tuple[tuple[str, str], ...]
-    """("code", digest), ("default lr", "0.1"), ("constant RATE", "3"), ("variable factor", "2"), ("python", "3.11"), ..."""
+_NO_FILES: Final[Mapping[str, bytes]] = {}
+_PLAIN: Final = Cache()
 
 
 class _Taken(NamedTuple):
-    """A fingerprint, and what it was taken from: it holds as long as that is the same."""
+    """A fingerprint, and what it was taken from."""
 
-    values: tuple[Any, ...]
-    is_fixed: bool
-    """Whether all values are of types that cannot change."""
+    cache: Cache
+    code: CodeType
+    defaults: tuple[Any, ...] | None
+    watches: Watches
     fingerprint: Fingerprint
 
 
-_facts: WeakKeyDictionary[Callable[..., Any], tuple[Any, CodeFacts]] = WeakKeyDictionary()
-_taken: WeakKeyDictionary[Callable[..., Any], dict[tuple[str, str, bytes], _Taken]] = WeakKeyDictionary()
+_taken: WeakKeyDictionary[Callable[..., Any], dict[tuple[Any, ...], _Taken]] = WeakKeyDictionary()
 
 
 def fingerprint_of(
-    function: Callable[..., Any], *, name: str, role: str = "step", options: Mapping[str, object] = _NO_OPTIONS
+    function: Callable[..., Any],
+    *,
+    name: str,
+    role: str = "step",
+    options: Mapping[str, object] = _NO_OPTIONS,
+    cache: Cache = _PLAIN,
+    files: Mapping[str, bytes] = _NO_FILES,
 ) -> Fingerprint:
-    """The fingerprint as of now: globals and defaults are looked at each time, code once.
+    """The fingerprint as of now, by the rules of today. Microseconds if nothing changed since it was asked for last.
 
-    `options` are those that change what comes out ("seed"), not how it is run. Raises `Unencodable` for an option that is no plain
-    value, `TypeError` for a callable without code of its own.
+    `options` are those that change what comes out ("seed"), not how it is run; `files` the content digests of `cache.files`. Raises
+    `Unencodable` for an option that is no plain value, `TypeError` for a callable without code of its own.
     """
-    code = getattr(function, "__code__", None)
-    if code is None:
-        raise TypeError(f"{name}: {function!r} is no Python function: a step is made of a `def` or an `async def`")
-    facts = _facts_of(function)
-    named = list(_values(function, facts))
-    chosen = (name, role, encode(dict(sorted(options.items())), name="options") if options else b"")
-    known = _taken.setdefault(function, {})
-    taken = known.get(chosen)
-    if taken is None or not _holds(taken, named):
-        made = _take(facts, named, name, role, options)
-        values = tuple([value for _, value in named])
-        taken = known[chosen] = _Taken(values, all(type(value) in _FIXED for value in values), made)
+    chosen = _chosen(cache, name, role, options, files)
+    plain = _function(function, name)
+    known = _known(function, plain, chosen)
+    if known is not None:
+        return known
+    of = function.__self__ if isinstance(function, MethodType) else None
+    walked_by = cache if of is None else msgspec.structs.replace(cache, extra=[cache.extra, of])
+    taken = _take(plain, walked_by, [name, role], options, files)._replace(cache=cache)
+    _taken.setdefault(function, {})[chosen] = taken
     return taken.fingerprint
 
 
-def _holds(taken: _Taken, named: list[tuple[str, Any]]) -> bool:
+def remembered(
+    function: Callable[..., Any], *, name: str, role: str, cache: Cache = _PLAIN, files: Mapping[str, bytes] = _NO_FILES
+) -> Fingerprint | None:
+    """The fingerprint if it was taken before and holds; else None: taking it may need a long walk. Microseconds."""
+    return _known(function, _function(function, name), _chosen(cache, name, role, _NO_OPTIONS, files))
+
+
+def _chosen(cache: Cache, name: str, role: str, options: Mapping[str, object], files: Mapping[str, bytes]) -> tuple[Any, ...]:
     return (
-        taken.is_fixed
-        and len(named) == len(taken.values)
-        and all(new[1] is old for new, old in zip(named, taken.values, strict=True))
+        name,
+        role,
+        id(cache),
+        encode(dict(sorted(options.items())), name="options") if options else b"",
+        tuple(sorted(files.items())) if files else (),
     )
 
 
-def _facts_of(function: Callable[..., Any]) -> CodeFacts:
-    code = function.__code__
-    known = _facts.get(function)
-    if known is None or known[0] is not code:
-        known = _facts[function] = (code, facts_of(code))
-    return known[1]
+def _known(function: Callable[..., Any], plain: FunctionType, chosen: tuple[Any, ...]) -> Fingerprint | None:
+    known = _taken.get(function)
+    taken = known.get(chosen) if known is not None else None
+    if taken is None or taken.code is not plain.__code__ or taken.defaults is not plain.__defaults__:
+        return None
+    return taken.fingerprint if taken.watches.hold() else None
 
 
-def _values(function: Any, facts: CodeFacts) -> Iterator[tuple[str, Any]]:
-    """What the code depends on beside itself, by the name of its part; code of others is left out, if it is not in the closure."""
-    code = function.__code__
-    defaults = function.__defaults__ or ()
-    positional = code.co_varnames[: code.co_argcount]
-    for name, value in zip(positional[len(positional) - len(defaults) :], defaults, strict=True):
-        yield f"default {name}", value
-    for name, value in sorted((function.__kwdefaults__ or {}).items()):
-        yield f"default {name}", value
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield f"variable {name}", cell.cell_contents
-        except ValueError:  # not set yet
-            continue
-    module = function.__globals__
-    for name in facts.globals:
-        value = module.get(name)
-        if name in module and not isinstance(value, _CODE):
-            yield f"constant {name}", value
+def fingerprint_by(
+    rules: int, function: Callable[..., Any], *, name: str, role: str = "step", options: Mapping[str, object] = _NO_OPTIONS
+) -> Fingerprint:
+    """The fingerprint by the rules of that version, to find again what was recorded under them. Raises `ValueError`."""
+    if rules == 1:
+        return own_code.fingerprint_of(function, name=name, role=role, options=options)
+    if rules == RULES:
+        return fingerprint_of(function, name=name, role=role, options=options)
+    raise ValueError(f"there are no rules {rules} of fingerprints here: this version of ashore knows 1 to {RULES}")
 
 
-def _take(facts: CodeFacts, named: list[tuple[str, Any]], name: str, role: str, options: Mapping[str, object]) -> Fingerprint:
-    parts: list[tuple[str, bytes, str]] = [("code", facts.digest, facts.digest.hex())]
-    for part, value in named:
-        data = _data_of(part, value)
-        if data is not None:
-            parts.append((part, data, _text(value, data)))
-    for option, value in sorted(options.items()):
-        data = encode(value, name=f"option {option}")
-        parts.append((f"option {option}", data, _text(value, data)))
-    parts += [(part, text.encode(), text) for part, text in (("step", name), ("role", role), ("python", _PYTHON))]
-    code = hash_id(*(item for part, data, _ in parts for item in (part.encode(), data)))
-    return Fingerprint(CodeId(code), tuple((part, text) for part, _, text in parts))
+def _function(function: Callable[..., Any], name: str) -> FunctionType:
+    if isinstance(function, MethodType):
+        function = function.__func__
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"{name}: {function!r} is no Python function: a step is made of a `def` or an `async def`")
+    return function
 
 
-def _data_of(part: str, value: Any) -> bytes | None:
-    """The bytes that stand for a value; of a constant that is no plain value none: it is not covered."""
-    if isinstance(value, FunctionType):
-        return facts_of(value.__code__).digest
-    if isinstance(value, Secret | Unfilled):
-        return encode(repr(value))  # the name is part of the code, the value is not here
-    try:
-        return encode(value)
-    except Unencodable:
-        kind = type(value)
-        return None if part.startswith("constant ") else encode(f"{kind.__module__}.{kind.__qualname__}")
-
-
-def _text(value: Any, data: bytes) -> str:
-    if isinstance(value, FunctionType):
-        return f"function {data.hex()}"
-    shown = json.dumps(show(data), ensure_ascii=False)
-    text = shown if is_plain(value) else f"{type(value).__name__} {shown}"
-    return text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}... ({hash_id(data).hex()})"
+def _take(
+    function: FunctionType, cache: Cache, called: list[str], options: Mapping[str, object], files: Mapping[str, bytes]
+) -> _Taken:
+    walk = walked(function, cache)
+    parts = list(walk.parts)
+    digests = [(file, files.get(file, b"")) for file in names_in(cache.files)]
+    parts += [Part(f"file {file}", digest.hex() if digest else "not there") for file, digest in digests]
+    settings = [(option, encode(value, name=f"option {option}")) for option, value in sorted(options.items())]
+    parts += [Part(f"option {option}", json.dumps(show(data), ensure_ascii=False)) for option, data in settings]
+    parts += [Part("step", called[0]), Part("role", called[1]), Part("python", _PYTHON), Part("rules", str(RULES))]
+    code = CodeId(hash_id(encode([RULES, _PYTHON, called, settings, digests, walk.digest])))
+    pairs = tuple((part.name, part.text) for part in parts)
+    places = tuple(part.place for part in parts)
+    found = Fingerprint(code, pairs, places, walk.unfollowed)
+    return _Taken(cache, function.__code__, function.__defaults__, walk.watches, found)

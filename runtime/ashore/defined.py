@@ -1,0 +1,85 @@
+"""Which code a run's steps are, and which of it this process has stated in the log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ashore.definitions import Definition
+from ashore.engine.means import Means
+from ashore.events import Event, StepDefined
+from ashore.files import File
+from ashore.fingerprint import Fingerprint, fingerprint_of, names_in, remembered
+from ashore.graph import Node
+from ashore.ids import CodeId
+from ashore.works import Work
+from ashore_stores.errors import Missing
+
+_NO_FILES: Mapping[str, bytes] = {}
+
+
+class Defined:
+    """The codes of steps, as of when they are asked for, with the definitions that the log has not been told yet."""
+
+    def __init__(self, means: Means, root: str) -> None:
+        self._means = means
+        self._root = root
+        self._stated: set[CodeId] = set()
+
+    async def stamp(self, nodes: Sequence[Node]) -> list[Event]:
+        """Give each node its code; returns the definitions to be stated before anything of them."""
+        await self.learn(node.work for node in nodes)
+        codes: dict[Definition, CodeId] = {}
+        events: list[Event] = []
+        for node in nodes:
+            definition = node.work.definition
+            code = codes.get(definition)
+            if code is None:
+                code, stated = self.of(node.work)
+                codes[definition] = code
+                events += stated
+            node.code = code
+        return events
+
+    async def learn(self, works: Iterable[Work[Any, Any]]) -> None:
+        """Take the fingerprints that are not known yet in a worker thread: the first walk through a closure may take its time."""
+        definitions = {work.definition for work in works}
+        unknown = [one for one in definitions if one.options.declared.files or _is_unknown(one)]
+        if unknown:
+            await self._means.ports.workers.run(self._learn, unknown)
+
+    def of(self, work: Work[Any, Any]) -> tuple[CodeId, list[Event]]:
+        """The code of one step as of now, and what is to be stated before anything of it. Microseconds if nothing changed."""
+        definition = work.definition
+        taken = self._taken(definition)
+        if taken.code in self._stated:
+            return taken.code, []
+        self._stated.add(taken.code)
+        stated = StepDefined(
+            taken.code, definition.name, definition.role, definition.file, definition.line, taken.parts, definition.doc or ""
+        )
+        return taken.code, [stated]
+
+    def _learn(self, definitions: list[Definition]) -> None:
+        for definition in definitions:
+            try:
+                self._taken(definition)
+            except RuntimeError:  # the loop's thread changed what was walked through: it is walked again there
+                continue
+
+    def _taken(self, definition: Definition) -> Fingerprint:
+        declared = definition.options.declared
+        files = {name: self._content_of(name) for name in names_in(declared.files)} if declared.files else _NO_FILES
+        return fingerprint_of(definition.fn, name=definition.name, role=definition.role, cache=declared, files=files)
+
+    def _content_of(self, name: str) -> bytes:
+        """The digest of a declared file, which is relative to the project's root; of one that is not there, empty."""
+        try:
+            return self._means.looker.look(File(os.path.join(self._root, name))).digest
+        except Missing:
+            return b""
+
+
+def _is_unknown(definition: Definition) -> bool:
+    return remembered(definition.fn, name=definition.name, role=definition.role, cache=definition.options.declared) is None
