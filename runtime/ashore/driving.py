@@ -18,7 +18,7 @@ from ashore.environment import look_around, who_am_i
 from ashore.errors import GraphError, RunLeft
 from ashore.events import Adopted, Arrivals, EnvironmentSeen, Event, Invoked, RunSpace, encode
 from ashore.graph import Graph
-from ashore.ids import RUN_TOKEN_SIZE, RunId, new_run_id
+from ashore.ids import RUN_TOKEN_SIZE, CodeId, RunId, new_run_id
 from ashore.notices import log
 from ashore.replacing import Replacements
 from ashore.runs import Driven, History, Run
@@ -101,7 +101,15 @@ class Drives:
     def _drive(self, run: RunId, graph: Graph) -> Drive:
         context = copy_context()
         context.run(current_scope.set, INSIDE_STEP)
-        return Drive(self._means, run, graph, context)
+        return Drive(self._means, run, graph, context, self._define)
+
+    async def _define(self, work: Work[Any, Any]) -> CodeId:
+        """State, once, what a step is; a body calls it for the first time."""
+        await self._defined.learn([work])
+        code, events = self._defined.of(work)
+        if events:
+            self._stack.log.queue(Batch(encode(events), len(events)))
+        return code
 
     async def _open_entry(self, drive: Drive) -> Entry:
         return Entry(RunSpace.OPEN_RUNS, drive.run.encode(), await self._stack.log.own())
@@ -213,10 +221,9 @@ class Drives:
         drive = self._drive(run_id, graph)
         known: set[bytes] = set()
         for event in history.events:
-            drive.machine.receive(event)
             if isinstance(event, Invoked):
                 known.update(call.invocation for call in event.calls)
-        drive.recalled()
+        drive.recall(history.events)
         for event in invoked(run_id, graph, known):
             drive.journal.record(event)
         log.info("run adopted", run=run_id, pipeline=work.name)

@@ -13,7 +13,9 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from ashore.errors import InsideLoop, WrongArgument
+from ashore.calls import current_scope
+from ashore.engine.live.body import Body
+from ashore.errors import GraphError, InsideLoop, WrongArgument
 from ashore.handles import Handle, set_awaiter
 from ashore.runs import Run
 from ashore.runtime import Runtime, current_runtime
@@ -73,6 +75,19 @@ async def awaited(call: Handle[T]) -> T:
     if isinstance(call.bound.work, Step):
         return await run.value_or_own_error()
     return await run
+
+
+def awaiting(handle: Handle[T]) -> Coroutine[Any, Any, T]:
+    """What an await of a handle does: in a pipeline's body it waits for the invocation, else it is a run of its own."""
+    scope = current_scope.get()
+    if isinstance(scope, Body):
+        return scope.wait(handle if handle.node is not None else scope.called(handle.bound))
+    if handle.node is not None:
+        raise GraphError(
+            f"{handle!r} belongs to a pipeline that is wired, or to a run that is over, and was awaited outside it",
+            mend="Make the pipeline an `async def` to await in it; outside, await the run",
+        )
+    return awaited(handle)
 
 
 def run(call: Coroutine[Any, Any, T], /) -> T:
@@ -136,4 +151,4 @@ def _current_task() -> object | None:
     return asyncio.current_task() if _is_inside_loop() else None
 
 
-set_awaiter(awaited, _current_task)
+set_awaiter(awaiting, _current_task)

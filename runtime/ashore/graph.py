@@ -22,7 +22,7 @@ from ashore.handles import Handle
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
 from ashore.parameters import compatible, validated
 from ashore.signatures import Parameter
-from ashore.works import Pipeline, Step
+from ashore.works import Pipeline, Step, Work
 
 _PLAIN = (int, str, float, bool, type(None), bytes)
 _PLACEHOLDER = "\0input"
@@ -95,7 +95,8 @@ class Argument:
         return "\n".join(self.paths).encode() if self.encoded and self.sources else b""
 
 
-WAITING = 0
+WAITING, READY, RUNNING, DONE, FAILED, SKIPPED, CANCELLED = range(7)
+"""How far a node is; from DONE on, it is settled."""
 UNSET: Any = object()
 """No value yet."""
 
@@ -111,6 +112,7 @@ class Node:
         "arguments",
         "attempt",
         "because",
+        "body",
         "code",
         "consumers",
         "elements",
@@ -128,10 +130,11 @@ class Node:
         "scope",
         "shared",
         "state",
+        "waiters",
         "work",
     )
 
-    def __init__(self, index: int, work: Step[Any, Any], scope: str, arguments: list[Argument], invocation: InvocationId) -> None:
+    def __init__(self, index: int, work: Work[Any, Any], scope: str, arguments: list[Argument], invocation: InvocationId) -> None:
         self.index = index
         self.work = work
         self.scope = scope
@@ -156,6 +159,15 @@ class Node:
         self.attempt = 1
         self.shared: Any = UNSET
         """The loaded value, if it is immutable and may be handed to every consumer."""
+        self.body: Any = None
+        """The body that asked for it, if that is an `async def`; the engine's."""
+        self.waiters: Any = None
+        """What waits in a body for its outcome; the engine's."""
+
+    @property
+    def is_body(self) -> bool:
+        """Whether it is no step but a sub-run: an `async def` pipeline whose body decides while it runs."""
+        return isinstance(self.work, Pipeline)
 
     def __repr__(self) -> str:
         return f"{self.scope + '/' if self.scope else ''}{self.work.name}:{self.invocation.hex()[:8]}"
@@ -185,6 +197,12 @@ class Graph:
     result: Any = None
     """The pipeline's result with a `Ref` in the place of each handle."""
     by_invocation: dict[InvocationId, Node] = field(default_factory=dict)
+    bodies: dict[InvocationId, Bound] = field(default_factory=dict)
+    """The calls of `async def` pipelines: sub-runs that decide while they run."""
+    body: Bound | None = None
+    """The run's own call, if it is one of an `async def` pipeline: its body is called when the run goes."""
+    replaced: Mapping[Definition, Step[Any, Any]] = field(default_factory=lambda: NOTHING_REPLACED)
+    """What runs in the place of a step, by its definition."""
 
     def works(self) -> list[Step[Any, Any]]:
         """Its steps, each once."""
@@ -194,12 +212,11 @@ class Graph:
 class Wiring:
     """The scope in which a `def` pipeline's body is called: it collects what the body asks for."""
 
-    def __init__(self, replaced: Mapping[Definition, Step[Any, Any]] = NOTHING_REPLACED) -> None:
-        self.nodes: list[Node] = []
-        self.by_invocation: dict[InvocationId, Node] = {}
-        self._replaced = replaced
-        """What runs in the place of a step, by its definition."""
-        self._scope = ""
+    def __init__(self, graph: Graph | None = None, scope: str = "") -> None:
+        self.graph = Graph([]) if graph is None else graph
+        self.nodes = self.graph.nodes
+        self.by_invocation = self.graph.by_invocation
+        self._scope = scope
         self._sub_runs: dict[str, int] = {}
         self._definitions: dict[str, list[Definition]] = {}
         """By name, in the order of their first calls: two steps of one name, from two modules, are two steps."""
@@ -207,34 +224,57 @@ class Wiring:
 
     def called(self, bound: Bound) -> Any:
         work = bound.work
-        if isinstance(work, Pipeline):
+        if isinstance(work, Pipeline) and not work.is_async:
             return self._sub_run(work, bound)
-        assert isinstance(work, Step)
+        assert isinstance(work, Step | Pipeline)
         return Handle(bound, node=self._node(work, bound))
 
     def _sub_run(self, work: Pipeline[Any, Any], bound: Bound) -> Any:
         outer = self._scope
-        count = self._sub_runs[work.name] = self._sub_runs.get(work.name, 0) + 1
-        self._scope = f"{outer}/{work.name}#{count}" if outer else f"{work.name}#{count}"
+        self._scope = f"{outer}/{self._sub_scope(work, bound)}" if outer else self._sub_scope(work, bound)
         try:
             return work.fn(**bound.arguments)
         finally:
             self._scope = outer
 
-    def _node(self, work: Step[Any, Any], bound: Bound) -> Node:
+    def _sub_scope(self, work: Pipeline[Any, Any], bound: Bound) -> str:
+        """What the scope of a sub-run is called: a wired body makes its calls in one order."""
+        count = self._sub_runs[work.name] = self._sub_runs.get(work.name, 0) + 1
+        return f"{work.name}#{count}"
+
+    def _node(self, work: Work[Any, Any], bound: Bound) -> Node:
         arguments = [self._argument(work, parameter, bound.arguments[parameter.name]) for parameter in work.parameters]
         _check_groups(work, arguments)
-        invocation = _identity(self._scope, self._name(work, bound), arguments)
+        identity = identity_of(self._scope, self._name(work, bound), arguments)
+        invocation = self._occurrence(identity, work)
         node = self.by_invocation.get(invocation)
         if node is None:
-            work = self._replaced.get(work.definition, work)
+            work = self.graph.replaced.get(work.definition, work)
             node = Node(len(self.nodes), work, self._scope, arguments, invocation)
-            _connect(node, bound.options.cache)
+            _note_inputs(node, bound.options.cache)
             self.nodes.append(node)
             self.by_invocation[invocation] = node
+            if node.is_body:
+                node.is_reusable = False
+                self.graph.bodies[invocation] = bound
+            self._added(node, identity)
         return node
 
-    def _name(self, work: Step[Any, Any], bound: Bound) -> bytes:
+    def _occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
+        """Which invocation a call with this identity is: equal calls of a step are one, each call of a pipeline is its own."""
+        if not isinstance(work, Pipeline):
+            return identity
+        number = 0
+        while (occurrence := occurrence_of(identity, number)) in self.by_invocation:
+            number += 1
+        return occurrence
+
+    def _added(self, node: Node, identity: InvocationId) -> None:
+        """A new invocation waits for the producers of its inputs, unless it is a sub-run: that takes handles as they are."""
+        if not node.is_body:
+            connect(node)
+
+    def _name(self, work: Work[Any, Any], bound: Bound) -> bytes:
         """What a call is named by: the step's name, told apart from other steps of that name, and the call's own key."""
         others = self._definitions.setdefault(work.name, [])
         if work.definition not in others:
@@ -242,7 +282,7 @@ class Wiring:
         number, key = others.index(work.definition), bound.options.key
         return f"{work.name}\0{number}\0{key}".encode() if number or key else work.name.encode()
 
-    def _argument(self, work: Step[Any, Any], parameter: Parameter, value: Any) -> Argument:
+    def _argument(self, work: Work[Any, Any], parameter: Parameter, value: Any) -> Argument:
         kind = type(value)
         if kind in _PLAIN:
             value = validated(parameter, value)
@@ -264,7 +304,7 @@ class Wiring:
             )
         return Ref(node, handle.output)
 
-    def _check_fits(self, ref: Ref, work: Step[Any, Any], parameter: Parameter, handle: Handle[Any]) -> None:
+    def _check_fits(self, ref: Ref, work: Work[Any, Any], parameter: Parameter, handle: Handle[Any]) -> None:
         producer = ref.node
         place = (id(producer.work), ref.output, id(work), parameter.name)
         if place in self._checked or producer.fan:
@@ -277,7 +317,7 @@ class Wiring:
             )
         self._checked[place] = True
 
-    def _composed(self, work: Step[Any, Any], parameter: Parameter, value: Any) -> Argument:
+    def _composed(self, work: Work[Any, Any], parameter: Parameter, value: Any) -> Argument:
         sources: list[Source] = []
         paths: list[str] = []
         template = self._template(value, parameter.name, sources, paths)
@@ -329,27 +369,38 @@ class Wiring:
         return Argument(parameter.name, template, sources, paths, skeleton, each)
 
 
-def _connect(node: Node, cache: bool | None) -> None:
-    """Make the node a consumer of its inputs' producers, and note what kind of inputs it has."""
+def _note_inputs(node: Node, cache: bool | None) -> None:
+    """Note what kind of inputs the node has."""
     has_inputs = False
     for argument in node.arguments:
         if argument.each is not None:
             node.fan = True
         for source in argument.sources:
             has_inputs = True
-            if type(source) is Ref:
-                source.node.consumers.append(node)
-                node.missing += 1
-            else:
+            if type(source) is not Ref:
                 node.has_files = True
     node.is_reusable = has_inputs if cache is None else cache
+
+
+def connect(node: Node) -> None:
+    """Make the node a consumer of those of its inputs' producers that are not settled yet."""
+    for argument in node.arguments:
+        for source in argument.sources:
+            if type(source) is Ref and source.node.state < DONE:
+                source.node.consumers.append(node)
+                node.missing += 1
+
+
+def occurrence_of(identity: InvocationId, number: int) -> InvocationId:
+    """The invocation of the `number`-th call (from 0) with an identity, where equal calls are not one."""
+    return InvocationId(hash_id(identity, b"again", number.to_bytes(8, "little"))) if number else identity
 
 
 def wire(
     pipeline: Pipeline[Any, Any], arguments: Mapping[str, Any], replaced: Mapping[Definition, Step[Any, Any]] = NOTHING_REPLACED
 ) -> Graph:
     """Call a `def` pipeline's body with these (validated) arguments and collect its graph. Raises `GraphError`."""
-    wiring = Wiring(replaced)
+    wiring = Wiring(Graph([], replaced=replaced))
     token = current_scope.set(wiring)
     try:
         returned = pipeline.fn(**arguments)
@@ -360,15 +411,15 @@ def wire(
 
 def wire_step(bound: Bound, replaced: Mapping[Definition, Step[Any, Any]] = NOTHING_REPLACED) -> Graph:
     """The graph of one step that is run by itself."""
-    wiring = Wiring(replaced)
+    wiring = Wiring(Graph([], replaced=replaced))
     return _graph(wiring, wiring.called(bound))
 
 
 def _graph(wiring: Wiring, returned: Any) -> Graph:
     sources: list[Source] = []
-    result = wiring._template(returned, "result", sources, [])
+    wiring.graph.result = result = wiring._template(returned, "result", sources, [])
     _encoded("the pipeline's result", fill(result, lambda _: _PLACEHOLDER))
-    return Graph(wiring.nodes, result, wiring.by_invocation)
+    return wiring.graph
 
 
 def fill(template: Any, load: Callable[[Source], Any]) -> Any:
@@ -422,7 +473,8 @@ def file_use(argument: str, file: File) -> FileUse:
     return FileUse(argument, path_text(file.path), file.size, file.mtime_ns, file.digest)
 
 
-def _identity(scope: str, name: bytes, arguments: Sequence[Argument]) -> InvocationId:
+def identity_of(scope: str, name: bytes, arguments: Sequence[Argument]) -> InvocationId:
+    """What an invocation is named by: where it was asked for, what is called, and the identities of its inputs."""
     parts: list[bytes] = [scope.encode(), name]
     for argument in arguments:
         parts += (argument.name.encode(), argument.encoded, argument.places)
@@ -432,7 +484,7 @@ def _identity(scope: str, name: bytes, arguments: Sequence[Argument]) -> Invocat
     return InvocationId(hash_id(*parts))
 
 
-def _check_groups(work: Step[Any, Any], arguments: Sequence[Argument]) -> None:
+def _check_groups(work: Work[Any, Any], arguments: Sequence[Argument]) -> None:
     groups = {id(argument.each.group) for argument in arguments if argument.each is not None}
     if len(groups) > 1:
         raise GraphError(

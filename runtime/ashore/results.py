@@ -41,6 +41,8 @@ def _shape(template: Any) -> list[Any]:
     kind = type(template)
     if kind is Ref:
         return _shape_of_ref(template)
+    if kind is Output:
+        return ["o", template]
     if kind is FileRef:
         return ["p", encode(template.file)]
     if kind is list or kind is tuple:

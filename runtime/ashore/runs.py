@@ -191,17 +191,11 @@ class Driven:
 
     def _ending(self) -> Ending:
         drive = self.drive
-        failed = (node for node in drive.machine.failures if node.failure is not None)
-        errors = tuple(_raised(drive, node.invocation) or exception_of(node.failure) for node in failed)  # type: ignore[arg-type]  # filtered above
-        return Ending(drive.state, drive.result, errors)
+        return Ending(drive.state, drive.result, drive.errors)
 
     async def cancel(self) -> None:
         self.drive.cancel()
         await self.finished.wait()
-
-
-def _raised(drive: Drive, invocation: InvocationId) -> Exception | None:
-    return drive.outcomes.errors.get(invocation)
 
 
 class History:

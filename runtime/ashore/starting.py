@@ -14,7 +14,7 @@ from anyio.lowlevel import current_token
 from ashore.calls import Bound, Call
 from ashore.codec import Unencodable, decode, encode
 from ashore.engine.means import Means
-from ashore.errors import GraphError, NotInThisVersion
+from ashore.errors import GraphError
 from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted
 from ashore.files import File
 from ashore.graph import NOTHING_REPLACED, Graph, call_of, file_use, wire, wire_step
@@ -24,7 +24,7 @@ from ashore.parameters import validated
 from ashore.replacing import Replacements
 from ashore.runs import Run
 from ashore.targets import target_of
-from ashore.works import Pipeline, Step, Work
+from ashore.works import Pipeline, Work
 
 _CALLS = 4096
 """Calls that go into one `Invoked` event."""
@@ -76,7 +76,6 @@ def once_of(call: Handle[Any]) -> Once:
 async def prepare(bound: Bound, means: Means) -> Prepared:
     """Check a call's arguments and look at its files. Raises `GraphError`, `Missing`."""
     work = bound.work
-    _refuse_later(work)
     arguments: dict[str, Any] = {}
     for parameter in work.parameters:
         value = bound.arguments[parameter.name]
@@ -93,13 +92,14 @@ async def prepare(bound: Bound, means: Means) -> Prepared:
 
 def prepared_again(work: Work[Any, Any], started: RunStarted) -> Prepared:
     """The call of a recorded run, for resuming it: recorded arguments, files as they were looked at then."""
-    _refuse_later(work)
     return Prepared(work, _restored(started), started.params, started.files)
 
 
 def wired(prepared: Prepared, replaced: Replacements = NOTHING_REPLACED) -> Graph:
     """The graph of a prepared call, with these steps in the place of others. Raises `GraphError`."""
     work = prepared.work
+    if isinstance(work, Pipeline) and work.is_async:
+        return Graph([], body=Bound(work, dict(prepared.arguments), work.options), replaced=replaced)
     with _without_collecting():
         if isinstance(work, Pipeline):
             return wire(work, prepared.arguments, replaced)
@@ -204,13 +204,3 @@ def _collect(path: str, value: Any, files: list[FileUse]) -> None:
 
 def _restored(started: RunStarted) -> dict[str, Any]:
     return {name: decode(value) for name, value in started.params}
-
-
-def _refuse_later(work: Work[Any, Any]) -> None:
-    if isinstance(work, Pipeline) and work.is_async:
-        raise NotInThisVersion(
-            f"the pipeline {work.name} is an `async def`: pipelines that decide while they run come in the next version",
-            where=f"{work.file}:{work.line}",
-            mend="Write it as a `def` that wires its steps",
-        )
-    assert isinstance(work, (Step, Pipeline))

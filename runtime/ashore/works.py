@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, S
 from ashore.calls import Bound, Call, current_scope
 from ashore.definitions import Definition
 from ashore.elements import Each
-from ashore.errors import NotInThisVersion
 from ashore.fingerprint import StepFingerprint
 from ashore.handles import Handle, Handles
 from ashore.options import Options, OptionsOf
@@ -63,8 +62,7 @@ class Work(Generic[F_co, H_co]):
         self.__wrapped__ = self._fn
         self.supplied = definition.supplied
         """What the runtime gives beside the arguments: resources and secrets."""
-        self._is_refused = definition.is_async and definition.role == "pipeline"
-        self._is_special = self._is_refused or instance is not _NOBODY
+        self._is_special = instance is not _NOBODY
 
     @property
     def fn(self) -> F_co:
@@ -249,11 +247,8 @@ class Work(Generic[F_co, H_co]):
         return self.qualname  # by reference: whoever copies or sends it looks it up in its module
 
     def _specially(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a call of a method; raises for what cannot be called in this version."""
-        if not self._is_refused:
-            return (self._instance, *args)
-        what = f"the pipeline {self.name} is an `async def`: pipelines that decide while they run are not in this version of ashore"
-        raise NotInThisVersion(what, where=f"{self.file}:{self.line}", mend="Write it as a `def` that wires its steps")
+        """The arguments of a call of a method."""
+        return (self._instance, *args)
 
 
 class Step(Work[F_co, H_co]):

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from ashore.codec import decode, encode
-from ashore.errors import AshoreError, InternalError, StepFailure
+from ashore.errors import AshoreError, InternalError, StepError, StepFailure
 from ashore.events import Failure
 from ashore.graph import Node
 from ashore.ids import RunId
@@ -60,6 +60,17 @@ def failure_of(error: BaseException) -> Failure:
         _printable(_where(error)),
         _arguments_of(error),
     )
+
+
+def as_exception(error: BaseException, who: str = "the step") -> Exception:
+    """Whatever was raised, as something that may be raised to a waiter."""
+    if isinstance(error, Exception):
+        return error
+    said = _asked(lambda: f"{type(error).__name__}({error})", type(error).__name__)
+    failure = StepError(f"{who} raised {said}", mend="It ends by returning, or by raising an Exception")
+    failure.__cause__ = error
+    failure.__traceback__ = error.__traceback__
+    return failure
 
 
 def _traceback_of(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from ashore.events import Output
 from ashore.files import File
 from ashore.graph import FileRef
 from ashore.parameters import conforms
-from ashore.works import Step
+from ashore.works import Work
 
 
 class InsideStep:
@@ -91,7 +91,7 @@ def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
     return _kept(work, result, means)
 
 
-def _kept(work: Step[Any, Any], result: Any, means: Means) -> tuple[Output | Large, ...]:
+def _kept(work: Work[Any, Any], result: Any, means: Means) -> tuple[Output | Large, ...]:
     """The result in its stored form. What cannot be stored is not thrown away: the error has it as `.value`."""
     try:
         if work.returns is not None and not conforms(work.returns, result):
@@ -136,7 +136,7 @@ def _check(means: Means, files: Sequence[File]) -> None:
         means.looker.check(file)
 
 
-def _spread(work: Step[Any, Any], arguments: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+def _spread(work: Work[Any, Any], arguments: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
     """Arguments by name as the function takes them: positional-only ones and *args first, **kwargs merged."""
     if work.is_simple:
         return (), arguments
@@ -156,7 +156,7 @@ def _spread(work: Step[Any, Any], arguments: dict[str, Any]) -> tuple[Sequence[A
 
 
 @lru_cache(maxsize=4096)
-def gives_files(work: Step[Any, Any]) -> bool:
+def gives_files(work: Work[Any, Any]) -> bool:
     """Whether a step's result may hold files: its annotation says so, or it has none."""
     return work.returns is None or "File" in str(work.returns)
 

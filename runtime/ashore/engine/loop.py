@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import anyio
 
+from ashore.engine.failures import exception_of, failure_of
 from ashore.engine.fanout import FanOut
 from ashore.engine.invoke import Done, call_inline, run_blocking
 from ashore.engine.journal import Journal
+from ashore.engine.live.bodies import Bodies, Parts
+from ashore.engine.live.endings import Broken, group_of
+from ashore.engine.live.record import Record
 from ashore.engine.means import Means
 from ashore.engine.outcomes import FRESH, Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
@@ -19,39 +23,48 @@ from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
 from ashore.errors import AshoreError, InternalError, StepError
-from ashore.events import Output, RunEnded, RunSpace, StepSkipped
+from ashore.events import Event, Output, RunEnded, RunSpace, StepSkipped
 from ashore.graph import Graph, Node
-from ashore.ids import NO_KEY, RunId
+from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
 from ashore.notices import log
 from ashore.results import encode_result
+from ashore.works import Work
 from ashore_stores.errors import StoreError
 from ashore_stores.logs.base import Entry, Ticket
 
 _NO_BLOBS: Blobs = {}
 _BLOCKED = 1.0
 """Seconds that a step may hold the loop before it is named."""
+Introduce: TypeAlias = Callable[[Work[Any, Any]], Awaitable[CodeId]]
 _STATES = ("waiting", "waiting", "running", "done", "failed", "skipped", "cancelled")
 
 
 class Drive:
     """One run: its machine, its journal and its tasks."""
 
-    def __init__(self, means: Means, run: RunId, graph: Graph, context: Context) -> None:
+    def __init__(self, means: Means, run: RunId, graph: Graph, context: Context, introduce: Introduce) -> None:
+        """`introduce(work)` states what a step is, before it is called for the first time; it gives its code's id."""
         self.means = means
         self.run = run
         self.graph = graph
         self.machine = Machine(graph)
+        self._over = anyio.Event()
         self.journal = Journal(means.log, run)
         self.outcomes = Outcomes(means, run, self.machine, self.journal, (self._wake, self._settled))
+        self.bodies: Bodies | None = None
+        """What decides while the run goes, if it has an `async def` pipeline in it."""
+        if graph.body is not None or graph.bodies:
+            parts = (means, run, graph, self.machine, self.journal, self.outcomes, context)
+            self.bodies = Bodies(Parts(*parts, self._over.set, self.cancel, introduce))
         self.state = "running"
+        self.errors: tuple[Exception, ...] = ()
+        """What failed it, once it has failed."""
         self.result = b""
         """Its encoded result, once it is done."""
         self.trouble: StoreError | AshoreError | None = None
         """Why this process can no longer drive the run: the log refused it, or we broke it."""
         self._context = context
-        self._now = means.ports.clock.now
-        self._monotonic = means.ports.clock.monotonic
-        self._over = anyio.Event()
+        self._now, self._monotonic = means.ports.clock.now, means.ports.clock.monotonic
         self._pumps: Pumps[Any] | None = None
         self._has_blobs = False
         self._in_threads: dict[int, Unit] = {}
@@ -65,12 +78,16 @@ class Drive:
 
     async def go(self) -> None:
         """Drive the run to its end. Returns when its last event is queued; raises nothing of the steps."""
-        if any(node.is_reusable for node in self.graph.nodes):
+        if self.bodies is not None or any(node.is_reusable for node in self.graph.nodes):
             await self.means.reuse.warm()
         self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context, self.broken)
         self.means.reuse.running[self.run] = self._put_on_record
         try:
+            if self.bodies is not None:
+                self.bodies.open(self._pumps)
             self.machine.begin()
+            if self.bodies is not None and not self._is_cancelled:
+                self.bodies.begin()
             if not self._is_cancelled:
                 self._wake()
             if not self.machine.is_settled:
@@ -95,9 +112,16 @@ class Drive:
         self._put_on_record()
         self.means.reuse.running.pop(self.run, None)
 
-    def recalled(self) -> None:
-        """The machine was given a history: what was recorded is final, what is left runs."""
-        self._has_blobs = any(node.elements or any(output.data is None for output in node.outputs) for node in self.graph.nodes)
+    def recall(self, events: Sequence[Event]) -> None:
+        """What is on record of this run is final; what is left runs. Bodies take their part when they ask for it."""
+        for event in events:
+            if not (isinstance(event, StepSkipped) and event.invocation in self.graph.bodies):  # a sub-run comes to that end again
+                self.machine.receive(event)
+        if self.bodies is not None:
+            self.bodies.record = Record(events)
+        self._has_blobs = self.bodies is not None or any(
+            node.elements or any(output.data is None for output in node.outputs) for node in self.graph.nodes
+        )
 
     def cancel(self) -> None:
         """End the run: running steps are cancelled, waiting ones skipped."""
@@ -129,6 +153,10 @@ class Drive:
         """Settle a ready unit here and now, give it to a thread or a task of its own, or say what to await."""
         node = node_of(unit)
         if not take_up(unit):
+            return None
+        if type(unit) is Node and unit.is_body:
+            assert self.bodies is not None
+            self._spawn(self.bodies.run_sub(unit))
             return None
         if type(unit) is Node and unit.fan:
             self._spawn(self._fan_out(unit))
@@ -285,9 +313,13 @@ class Drive:
     def _wake(self) -> None:
         if self._pumps is not None:
             self._pumps.wake()
+            if self.bodies is not None:
+                self.bodies.turnstile.turn()
 
     def _settled(self) -> None:
         self._over.set()
+        if self.bodies is not None and self._pumps is not None:
+            self.bodies.turnstile.turn()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._pumps is not None
@@ -346,17 +378,35 @@ class Drive:
 
     def _end(self) -> None:
         self.outcomes.write_columns(all_of_them=True)
-        if self._is_cancelled:
+        broken = self._broken()
+        if self._is_cancelled or self.machine.unsettled:
             for node in self.machine.cancel(self.outcomes.has_begun):
                 self.journal.record(StepSkipped(self.run, node.invocation, (), node.state == CANCELLED))
-            self.state = "cancelled"
-        else:
-            self.state = "failed" if self.machine.failures else "done"
-        self.result = encode_result(self.graph.result) if self.state == "done" else b""
-        failed = tuple([node.invocation for node in self.machine.failures])
-        self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, failed))
+        self.state = "cancelled" if self._is_cancelled else "failed" if any(broken) else "done"
+        self.result = encode_result(self._returned()) if self.state == "done" else b""
+        failure = failure_of(group_of(broken.own)) if broken.own else None
+        self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, broken.roots, failure))
         topic = self.run.encode()
         self.journal.flush((Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b"")))
+
+    def _broken(self) -> Broken:
+        """What failed the run."""
+        if self.bodies is not None:
+            broken = self.bodies.broken()
+        else:
+            broken = Broken(tuple([node.invocation for node in self.machine.failures]), ())
+        self.errors = (*map(self._error, broken.roots), *broken.own)
+        return broken
+
+    def _error(self, invocation: InvocationId) -> Exception:
+        if self.bodies is not None:
+            return self.bodies.error(invocation)
+        failure = self.machine.by_invocation[invocation].failure
+        assert failure is not None
+        return self.outcomes.errors.get(invocation) or exception_of(failure)
+
+    def _returned(self) -> Any:
+        return self.graph.result if self.graph.body is None or self.bodies is None else self.bodies.result
 
     def _warn_if_blocked(self, unit: Unit, seconds: float) -> None:
         work = node_of(unit).work

@@ -5,17 +5,16 @@ The journal first, then the machine, then whatever became ready. Nothing here wa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ashore.engine.columns import FRAME
-from ashore.engine.failures import annotate, exception_of
+from ashore.engine.failures import annotate, as_exception, exception_of
 from ashore.engine.fanout import Element, FanOut
 from ashore.engine.journal import Journal
 from ashore.engine.means import Means
 from ashore.engine.reuse import Made
 from ashore.engine.state import DONE, Machine
 from ashore.engine.units import Unit, node_of
-from ashore.errors import StepError
 from ashore.events import Output, StepFailed, StepRan, StepSkipped, StepStarted
 from ashore.graph import Node, Ref
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
@@ -87,11 +86,18 @@ class Outcomes:
         if node.state >= DONE:
             return
         where = unit.fanout.describe(unit.index) if type(unit) is Element else ""
-        reported = annotate(_as_exception(error), node, self._run, where)
+        reported = annotate(as_exception(error), node, self._run, where)
         if type(unit) is Element:
             self._fail_element(unit, reported, started)
         else:
             self._fail(node, reported, started, self._now() if ended is None else ended)
+
+    def gave_up(self, node: Node, because: Sequence[InvocationId], *, is_recorded: bool) -> None:
+        """A sub-run has no outcome because of steps that failed in it."""
+        for skipped in self._machine.skipped(node, because):
+            if skipped is not node or not is_recorded:
+                self._journal.record(StepSkipped(self._run, skipped.invocation, tuple(skipped.because)))
+        self._go_on()
 
     # Fan-outs.
 
@@ -206,17 +212,3 @@ class Outcomes:
                 if type(source) is Ref:
                     latest = max(latest, self._ended.get(source.node.index, latest))
         return latest
-
-
-def _as_exception(error: BaseException) -> Exception:
-    """Whatever was raised, as something that may be raised to a waiter."""
-    if isinstance(error, Exception):
-        return error
-    try:
-        said = f"{type(error).__name__}({error})"
-    except Exception:  # noqa: BLE001  # an exception of the user's
-        said = type(error).__name__
-    failure = StepError(f"the step raised {said}", mend="A step ends by returning, or by raising an Exception")
-    failure.__cause__ = error
-    failure.__traceback__ = error.__traceback__
-    return failure

@@ -73,9 +73,9 @@ class Pumps(Generic[Unit]):
         if self._active is None and self._ready and not self.stopping:
             self._active = self.spawn(self._pump())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task of this run for `work`, with the run's context."""
-        task = self._loop.create_task(work, context=self._context.copy())
+    def spawn(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
+        """A task of this run for `work`, with the run's context or this one."""
+        task = self._loop.create_task(work, context=self._context.copy() if context is None else context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -83,6 +83,19 @@ class Pumps(Generic[Unit]):
     def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Have `callback` called after a while, unless the timer is cancelled."""
         return self._loop.call_later(seconds, callback)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called in the next turn of the loop."""
+        self._loop.call_soon(callback, context=self._context)
+
+    def is_quiet(self) -> bool:
+        """Whether the loop has nothing else to do now. Not every loop tells (uvloop does not): then False."""
+        ready = getattr(self._loop, "_ready", None)
+        return ready is not None and not ready
+
+    def future(self) -> asyncio.Future[None]:
+        """Something to wait for."""
+        return self._loop.create_future()
 
     async def stop(self, grace: float) -> int:
         """Cancel what runs and wait until it has ended; a task that goes on is cancelled again a few times, then left alone.
@@ -171,6 +184,16 @@ def _is_changed(base: Context) -> bool:
         return copy_context() != base
     except BaseException:  # noqa: BLE001
         return True
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """The task that is running."""
+    return asyncio.current_task()
+
+
+async def give_way() -> None:
+    """Let the loop have a turn."""
+    await asyncio.sleep(0)
 
 
 def is_cancelled_from_outside() -> bool:

@@ -14,20 +14,26 @@ the decoding of a recorded event: the state of a live run equals the state that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from ashore.events import ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped
-from ashore.graph import Fan, Graph, Node
+from ashore.graph import CANCELLED as CANCELLED
+from ashore.graph import DONE as DONE
+from ashore.graph import FAILED as FAILED
+from ashore.graph import READY as READY
+from ashore.graph import RUNNING as RUNNING
+from ashore.graph import SKIPPED as SKIPPED
+from ashore.graph import WAITING as WAITING
+from ashore.graph import Fan, Graph, Node, Ref, connect
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
-WAITING, READY, RUNNING, DONE, FAILED, SKIPPED, CANCELLED = range(7)
 STATES = ("waiting", "ready", "running", "done", "failed", "skipped", "cancelled")
 
 
 class Machine:
     """The state of one run."""
 
-    __slots__ = ("by_invocation", "failures", "nodes", "ready", "unsettled")
+    __slots__ = ("by_invocation", "failures", "nodes", "ready", "settled", "unsettled")
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
@@ -35,6 +41,8 @@ class Machine:
         self.ready: deque[Node] = deque()
         self.unsettled = len(graph.nodes)
         self.failures: list[Node] = []
+        self.settled: deque[Node] | None = None
+        """What settled, in the order of its events, for bodies that wait for it; None if there is none."""
 
     def begin(self) -> None:
         """Everything without inputs becomes ready, in the order of the calls."""
@@ -47,6 +55,46 @@ class Machine:
     def is_settled(self) -> bool:
         return not self.unsettled
 
+    def keep_order(self) -> deque[Node]:
+        """Bodies wait for outcomes: keep what settles, in order."""
+        if self.settled is None:
+            self.settled = deque()
+        return self.settled
+
+    def body_began(self) -> None:
+        """A body decides while the run goes: the run is not settled before `body_ended`."""
+        self.unsettled += 1
+
+    def body_ended(self) -> None:
+        self.unsettled -= 1
+
+    def admit(self, node: Node) -> list[Node]:
+        """`node` was asked for while the run goes (it is in `nodes` already). Returns it if it is skipped at once."""
+        self.unsettled += 1
+        if not node.is_body:
+            connect(node)
+            broken = [source.node for source in _inputs(node) if source.node.state > DONE]
+            if broken:
+                return self.skipped(
+                    node, {name: None for producer in broken for name in producer.because or (producer.invocation,)}
+                )
+        if not node.missing:
+            node.state = READY
+            self.ready.append(node)
+        return []
+
+    def recall(self, node: Node, events: Iterable[Event]) -> bool:
+        """`node` was asked for, and this is what is on record of it: final. Whether it is settled by that; if not, admit it."""
+        self.unsettled += 1
+        for event in events:
+            self.receive(event)
+        if node.state >= DONE:
+            if self.settled is not None:
+                self.settled.pop()  # it passes by its place in the log
+            return True
+        self.unsettled -= 1
+        return False
+
     def completed(self, node: Node, outputs: tuple[Output, ...]) -> None:
         """`node` has its outputs. Never waits, never looks at a clock."""
         if node.state >= DONE:
@@ -54,6 +102,8 @@ class Machine:
         node.state = DONE
         node.outputs = outputs
         self.unsettled -= 1
+        if self.settled is not None:
+            self.settled.append(node)
         ready = self.ready
         for consumer in node.consumers:
             consumer.missing -= 1
@@ -69,16 +119,20 @@ class Machine:
         node.failure = failure
         self.unsettled -= 1
         self.failures.append(node)
+        if self.settled is not None:
+            self.settled.append(node)
         return self._skip_consumers(node, node.invocation)
 
     def skipped(self, node: Node, because: Iterable[InvocationId] = (), *, was_running: bool = False) -> list[Node]:
-        """`node` will have no outcome; returns what else is skipped because of it."""
+        """`node` will have no outcome; returns it and what else is skipped because of it."""
         if node.state >= DONE:
             return []
         node.state = CANCELLED if was_running else SKIPPED
         node.because.extend(because)
         self.unsettled -= 1
-        return self._skip_consumers(node, *node.because)
+        if self.settled is not None:
+            self.settled.append(node)
+        return [node, *self._skip_consumers(node, *node.because)]
 
     def _skip_consumers(self, node: Node, *because: InvocationId) -> list[Node]:
         skipped: list[Node] = []
@@ -90,6 +144,8 @@ class Machine:
                 consumer.because.extend(because)
                 self.unsettled -= 1
                 skipped.append(consumer)
+                if self.settled is not None:
+                    self.settled.append(consumer)
                 pending.extend(consumer.consumers)
         return skipped
 
@@ -136,6 +192,10 @@ class Machine:
             for node in self.nodes
             if node.state >= DONE
         ]
+
+
+def _inputs(node: Node) -> Iterator[Ref]:
+    return (source for argument in node.arguments for source in argument.sources if type(source) is Ref)
 
 
 def outputs_of(event: ElementsRan, place: int) -> tuple[Output, ...]:

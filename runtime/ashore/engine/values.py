@@ -18,7 +18,7 @@ from ashore.files import File
 from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill, sources_in
 from ashore.ids import CacheKey, hash_id
 from ashore.materialize import check_loads_back, dump_to, dump_value, load_value, may_share
-from ashore.works import Step
+from ashore.works import Work
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.ports import Workers
 
@@ -78,10 +78,11 @@ class Item(NamedTuple):
 
 def blobs_of(arguments: Iterable[Argument]) -> list[bytes]:
     """Digests of the blobs that must be loaded before these arguments can be given."""
-    return [digest for argument in arguments for digest in _blobs_in(argument.sources)]
+    return [digest for argument in arguments for digest in blobs_in(argument.sources)]
 
 
-def _blobs_in(sources: Iterable[Source]) -> list[bytes]:
+def blobs_in(sources: Iterable[Source]) -> list[bytes]:
+    """Digests of the blobs that must be loaded before these places can be filled."""
     needed: list[bytes] = []
     for source in sources:
         if type(source) is Ref:
@@ -115,7 +116,7 @@ def load_output(output: Output, blobs: Blobs) -> Any:
     return load_value(output.format, blobs[output.digest] if data is None else data)
 
 
-def load_outputs(work: Step[Any, Any], outputs: Sequence[Output], place: int | None, blobs: Blobs) -> Any:
+def load_outputs(work: Work[Any, Any], outputs: Sequence[Output], place: int | None, blobs: Blobs) -> Any:
     """A step's value: one output, the tuple of all, or its `Outputs`."""
     if place is not None:
         return load_output(outputs[place], blobs)
@@ -226,7 +227,7 @@ def item_blobs(item: Item) -> list[bytes]:
     """Digests of the blobs that must be loaded before this element can be given."""
     if type(item.value) is Stored:
         return [output.digest for output in item.value.taken if output.data is None]
-    return _blobs_in(item.sources)
+    return blobs_in(item.sources)
 
 
 def load_item(item: Item, blobs: Blobs) -> Any:
@@ -249,7 +250,7 @@ class Large(NamedTuple):
     place: int
 
 
-def dump_result(work: Step[Any, Any], result: Any) -> list[Output | Large]:
+def dump_result(work: Work[Any, Any], result: Any) -> list[Output | Large]:
     """A step's result in its stored form, checked. Raises `MaterializeError`, `StepError` (a wrong number of outputs)."""
     several = work.outputs
     if several is None:
@@ -264,7 +265,12 @@ def dump_result(work: Step[Any, Any], result: Any) -> list[Output | Large]:
     return [_dump(work, value, place) for place, value in enumerate(result)]
 
 
-def _dump(work: Step[Any, Any], value: Any, place: int) -> Output | Large:
+def dump_whole(work: Work[Any, Any], value: Any) -> Output | Large:
+    """A value that a body made, as one output. Raises `MaterializeError`."""
+    return _dump(work, value, -1)
+
+
+def _dump(work: Work[Any, Any], value: Any, place: int) -> Output | Large:
     dumped = dump_value(value, limit=INLINE_LIMIT)
     data = dumped.data
     if data is None:
@@ -276,7 +282,7 @@ def _dump(work: Step[Any, Any], value: Any, place: int) -> Output | Large:
     return Output(hashlib.sha256(data).digest(), len(data), dumped.format, dumped.type, data, dumped.content)
 
 
-async def store_large(artifacts: ArtifactStore, workers: Workers, work: Step[Any, Any], large: Large) -> Output:
+async def store_large(artifacts: ArtifactStore, workers: Workers, work: Work[Any, Any], large: Large) -> Output:
     """Store a large value as a blob, durable when this returns; a first value is loaded back and compared."""
     blob = await artifacts.put(partial(dump_to, large.value))
     first = (work.definition, large.place, type(large.value))

@@ -1,0 +1,300 @@
+"""The bodies of one run: what they have asked for, what they have seen, and how they end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any
+
+from ashore.calls import current_scope
+from ashore.engine.failures import as_exception, exception_of
+from ashore.engine.journal import Journal
+from ashore.engine.live.body import Body
+from ashore.engine.live.endings import Broken, kept, outputs_of_body, what_broke
+from ashore.engine.live.record import Record
+from ashore.engine.live.turnstile import SEEN, Turnstile
+from ashore.engine.means import Means
+from ashore.engine.outcomes import Outcomes
+from ashore.engine.pump import Pumps, current_task, is_cancelled_from_outside
+from ashore.engine.state import DONE, FAILED, Machine
+from ashore.errors import RunCancelled, RunFailed
+from ashore.events import Failure, Invoked, StepSkipped
+from ashore.graph import Argument, Graph, Node, call_of, identity_of, occurrence_of
+from ashore.ids import CodeId, InvocationId, RunId
+from ashore.works import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a run that its bodies work with."""
+
+    means: Means
+    run: RunId
+    graph: Graph
+    machine: Machine
+    journal: Journal
+    outcomes: Outcomes
+    context: Context
+    over: Callable[[], None]
+    """The run is over: what still runs is to be ended."""
+    cancel: Callable[[], None]
+    introduce: Callable[[Work[Any, Any]], Awaitable[CodeId]]
+    """State what a step is; gives its code's id."""
+
+
+class Bodies:
+    """All bodies of one run, and what they share."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.graph = parts.graph
+        self.means = parts.means
+        self.record = Record()
+        self.has_blobs = True
+        self.turnstile: Turnstile
+        self._root: Body | None = None
+        self.result: Any = None
+        """What the run's own body returned, as a template."""
+        self._raised: Exception | None = None
+        """What the run's own body raised."""
+        self._parts = parts
+        self._pumps: Pumps[Any]
+        self._root_task: Any = None
+        self._new: list[Node] = []
+        self._is_called = False
+        self._is_introducing = False
+        self._codes: dict[Work[Any, Any], CodeId] = {}
+        self._latest: dict[InvocationId, Node] = {}
+        self._counts: dict[InvocationId, int] = {}
+        self._scopes: dict[bytes, int] = {}
+        self._handled: set[InvocationId] = set()
+        self._errors: dict[InvocationId, Exception] = {}
+        parts.machine.keep_order()
+
+    # The run's own body.
+
+    def open(self, pumps: Pumps[Any]) -> None:
+        """The run has its tasks from now on."""
+        self._pumps = pumps
+        self.future = pumps.future
+        self.turnstile = Turnstile(self._parts.machine.keep_order(), pumps, self._passed)
+
+    def begin(self) -> None:
+        """Call the run's own body, if it has one."""
+        bound = self.graph.body
+        if bound is not None:
+            self._parts.machine.body_began()
+            self._root = Body(self, bound.work)
+            self._root_task = self._spawn(self._root, self._run_root(self._root, bound.arguments))
+
+    async def _run_root(self, body: Body, arguments: Mapping[str, Any]) -> None:
+        try:
+            self.result = body.returned(await body.work.fn(**arguments))
+            self.result = await kept(body.work, self.result, self.means)
+        except BaseException as error:  # noqa: BLE001  # whatever the user's body raises fails the run
+            self._raised = self._taken(error, body)
+        finally:
+            body.is_over = True
+        self.admit()
+        self._parts.machine.body_ended()
+        if self._raised is not None or self._parts.machine.is_settled:
+            self._parts.over()
+
+    def _spawn(self, body: Body, work: Any) -> Any:
+        context = self._parts.context.copy()
+        context.run(current_scope.set, body)
+        return self._pumps.spawn(work, context)
+
+    # What bodies ask for.
+
+    def touched(self) -> None:
+        """A body makes a call."""
+        turnstile = self.turnstile
+        if turnstile.is_solo and current_task() is not self._root_task:
+            turnstile.is_solo = False
+        turnstile.stir()
+
+    def waits(self) -> None:
+        """The running task is about to wait for an outcome."""
+        turnstile = self.turnstile
+        if turnstile.is_solo and current_task() is self._root_task:
+            turnstile.rest()
+        else:
+            turnstile.is_solo = False
+            turnstile.stir()
+
+    def occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
+        """Which invocation a call is. Equal calls of a step are one, but after a failure, and for a source after it was seen."""
+        latest = self._latest.get(identity)
+        if latest is None or not self._is_new(latest):
+            return identity if latest is None else latest.invocation
+        number = self._counts[identity] = self._counts.get(identity, 0) + 1
+        return occurrence_of(identity, number)
+
+    def _is_new(self, latest: Node) -> bool:
+        if latest.is_body:
+            return True
+        return latest.waiters is SEEN and (latest.state != DONE or not latest.is_reusable)
+
+    def sub_scope(self, outer: str, name: str, arguments: Sequence[Argument]) -> str:
+        """The scope of a wired sub-run: named by what it was called with."""
+        identity = identity_of(outer, name.encode(), arguments)
+        number = self._scopes[identity] = self._scopes.get(identity, 0) + 1
+        return f"{name}:{identity.hex()[:8]}" if number == 1 else f"{name}:{identity.hex()[:8]}#{number}"
+
+    def asked(self, node: Node, identity: InvocationId) -> None:
+        """A new invocation: what is on record of it is final, the rest runs when the body next suspends."""
+        self._latest[identity] = node
+        machine = self._parts.machine
+        recorded = self.record.take(node.invocation, is_body=node.is_body)
+        if recorded is not None and machine.recall(node, recorded.events):
+            self.turnstile.recorded(recorded.place, node)
+            return
+        self._new.append(node)
+        if not self._is_called:
+            self._is_called = True
+            self._pumps.soon(self.admit)
+
+    def admit(self) -> None:
+        """Let what was asked for begin."""
+        self._is_called = False
+        if not self._new or self._is_introducing:
+            return
+        new, self._new = self._new, []
+        for place, node in enumerate(new):
+            code = self._codes.get(node.work)
+            if code is None:
+                self._introduce(node.work, new[place:])
+                new = new[:place]
+                break
+            node.code = code
+        self._admit(new)
+
+    def _admit(self, nodes: list[Node]) -> None:
+        parts = self._parts
+        calls = tuple([call_of(node) for node in nodes if not self.record.has_call(node.invocation)])
+        if calls:
+            parts.journal.record(Invoked(parts.run, calls))
+        for node in nodes:
+            for skipped in parts.machine.admit(node):
+                parts.journal.record(StepSkipped(parts.run, skipped.invocation, tuple(skipped.because)))
+        self._pumps.wake()
+        self.turnstile.turn()
+
+    def _introduce(self, work: Work[Any, Any], waiting: list[Node]) -> None:
+        """The first call of a step waits, with all after it, until its code is known."""
+        self._new = waiting
+        self._is_introducing = True
+        self._parts.machine.body_began()
+        self._pumps.spawn(self._introduced(work))
+
+    async def _introduced(self, work: Work[Any, Any]) -> None:
+        self._codes[work] = await self._parts.introduce(work)
+        self._is_introducing = False
+        self.admit()
+        self._parts.machine.body_ended()
+        if self._parts.machine.is_settled:
+            self._parts.over()
+
+    # What they see.
+
+    def _passed(self, node: Node) -> None:
+        body = node.body
+        if body is not None:
+            body.pending -= 1
+            if not body.pending and body.finished is not None and not body.finished.done():
+                body.finished.set_result(None)
+
+    def error_of(self, node: Node) -> Exception:
+        """What a waiter for this invocation is given; its failure counts as handled, unless the body fails of it."""
+        roots = self._roots(node)
+        self._handled.update(roots)
+        if node.is_body:
+            error = self._errors.get(node.invocation)
+            if error is None:
+                error = self._errors[node.invocation] = self._run_failed(node, [self.error(root) for root in roots])
+            return error
+        if not roots:
+            return RunCancelled(f"{node!r} was cancelled with its run", run=self._parts.run)
+        return self.error(roots[0])
+
+    def _roots(self, node: Node) -> list[InvocationId]:
+        if node.state == FAILED:
+            return [node.invocation]
+        return list(node.because)
+
+    def error(self, invocation: InvocationId) -> Exception:
+        """The exception of a failed invocation: as it was raised here, or as it is on record."""
+        errors = self._parts.outcomes.errors
+        error = errors.get(invocation)
+        if error is None:
+            node = self.graph.by_invocation.get(invocation)
+            failure = self.record.failure(invocation) if node is None else node.failure
+            error = errors[invocation] = exception_of(failure or Failure((), "no failure is on record", ""))
+        return error
+
+    # Sub-runs.
+
+    async def run_sub(self, node: Node) -> None:
+        """Run the body of a sub-run to its end, and settle its invocation."""
+        bound = self.graph.bodies[node.invocation]
+        body = Body(self, node.work, f"{node.scope}/{node.work.name}:{node.invocation.hex()[:8]}".removeprefix("/"), node)
+        started = self.means.ports.clock.now()
+        current_scope.set(body)
+        error: Exception | None = None
+        returned: Any = None
+        try:
+            returned = body.returned(await node.work.fn(**bound.arguments))
+        except BaseException as raised:  # noqa: BLE001  # whatever the user's body raises fails the sub-run
+            error = self._taken(raised, body)
+        finally:
+            body.is_over = True
+        self.admit()
+        if body.pending:
+            body.finished = self.future()
+            await body.finished
+        broken = self._broken(error, body)
+        outcomes = self._parts.outcomes
+        if broken.own:
+            self._handled.update(broken.roots)
+            self._errors[node.invocation] = self._run_failed(node, (*map(self.error, broken.roots), *broken.own))
+            outcomes.broke(node, broken.own[0] if len(broken.own) == 1 else self._errors[node.invocation], started)
+        elif broken.roots:
+            self._handled.difference_update(broken.roots)
+            outcomes.gave_up(node, broken.roots, is_recorded=self.record.has_outcome(node.invocation))
+        else:
+            await self._value_of(node, returned, started)
+
+    async def _value_of(self, node: Node, returned: Any, started: float) -> None:
+        outcomes = self._parts.outcomes
+        try:
+            outputs = await outputs_of_body(node.work, returned, self.means)
+        except Exception as error:  # noqa: BLE001  # what cannot be stored fails the sub-run
+            outcomes.broke(node, error, started)
+        else:
+            outcomes.ran(node, outputs, started, self.means.ports.clock.now())
+
+    def _run_failed(self, node: Node, errors: Sequence[Exception]) -> RunFailed:
+        return RunFailed(f"the sub-run {node.work.name} failed", errors, self._parts.run)
+
+    # Ends.
+
+    def broken(self) -> Broken:
+        """What fails the run, now that everything is settled or its body has raised."""
+        return self._broken(self._raised, self._root)
+
+    def _broken(self, error: Exception | None, body: Body | None) -> Broken:
+        unhandled = [
+            node.invocation
+            for node in self._parts.machine.failures
+            if node.invocation not in self._handled and (body is None or (node.body is not None and node.body.is_within(body)))
+        ]
+        return what_broke(error, self._parts.outcomes.errors, unhandled)
+
+    def _taken(self, error: BaseException, body: Body) -> Exception:
+        """What a body raised, as its failure. Raises the cancellation of the whole run."""
+        if self._pumps.stopping and is_cancelled_from_outside():
+            raise error
+        if isinstance(error, KeyboardInterrupt):
+            self._parts.cancel()
+        return as_exception(error, f"the body of {body.work.name}")

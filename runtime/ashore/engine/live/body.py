@@ -1,0 +1,121 @@
+"""A body: an `async def` pipeline's code while it runs, and the scope in which it makes its calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ashore.calls import Bound
+from ashore.engine.live.turnstile import SEEN
+from ashore.engine.pump import give_way
+from ashore.engine.state import DONE
+from ashore.engine.values import load_blobs, load_source, outputs_at
+from ashore.errors import GraphError
+from ashore.graph import Node, Ref, Source, Wiring
+from ashore.handles import Handle
+from ashore.ids import InvocationId
+from ashore.works import Pipeline, Work
+
+if TYPE_CHECKING:
+    from ashore.engine.live.bodies import Bodies
+
+_SLICE = 64
+"""Awaits of what is there already, after which the loop has a turn."""
+
+
+class Body(Wiring):
+    """The scope of one body: the run's own, or that of a sub-run."""
+
+    def __init__(self, bodies: Bodies, work: Work[Any, Any], scope: str = "", node: Node | None = None) -> None:
+        """`node` is the sub-run's invocation; None for the run's own body."""
+        super().__init__(bodies.graph, scope)
+        self.work = work
+        self.parent: Body | None = None if node is None else node.body
+        self.is_over = False
+        """Whether it has returned or raised."""
+        self.pending = 0
+        """Invocations that were asked for in it and whose outcomes have not passed yet."""
+        self.finished: Any = None
+        """What waits until nothing is pending."""
+        self._bodies = bodies
+        self._awaits = 0
+
+    def called(self, bound: Bound) -> Any:
+        """Take a call: it starts when the body next suspends."""
+        if self.is_over:
+            raise GraphError(
+                f"{bound!r} was called after the body of {self.work.name} had returned",
+                mend="Await every task that makes calls before the pipeline returns, in a TaskGroup for instance",
+            )
+        self._bodies.touched()
+        return super().called(bound)
+
+    async def wait(self, handle: Handle[Any]) -> Any:
+        """The value of a handle of this run, or its failure."""
+        node = self._ref(handle).node
+        bodies = self._bodies
+        if node.waiters is not SEEN:
+            await self._until_seen(node)
+        else:
+            self._awaits += 1
+            if not self._awaits % _SLICE:
+                await give_way()
+        if node.state != DONE:
+            raise bodies.error_of(node)
+        ref = Ref(node, handle.output)
+        digests = [output.digest for output in outputs_at(ref) if output.data is None] if bodies.has_blobs else ()
+        if not digests:
+            return load_source(ref, {})
+        bodies.turnstile.hold()
+        try:
+            blobs = await load_blobs(bodies.means.artifacts, digests)
+        finally:
+            bodies.turnstile.release()
+        return load_source(ref, blobs)
+
+    async def _until_seen(self, node: Node) -> None:
+        bodies = self._bodies
+        bodies.admit()
+        future = bodies.future()
+        if node.waiters is None:
+            node.waiters = [future]
+        else:
+            node.waiters.append(future)
+        bodies.waits()
+        if node.waiters is not SEEN:
+            try:
+                await future
+            finally:
+                bodies.turnstile.stir()
+        else:
+            self._awaits += 1
+            if not self._awaits % _SLICE:
+                await give_way()
+
+    def returned(self, value: Any) -> Any:
+        """What it returned, with a `Ref` in the place of each handle."""
+        sources: list[Source] = []
+        return self._template(value, "result", sources, [])
+
+    def _ref(self, handle: Handle[Any]) -> Ref:
+        if self.is_over:
+            raise GraphError(f"{handle!r} was used after the body of {self.work.name} had returned")
+        return super()._ref(handle)
+
+    def _occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
+        return self._bodies.occurrence(identity, work)
+
+    def _added(self, node: Node, identity: InvocationId) -> None:
+        node.body = self
+        self.pending += 1
+        self._bodies.asked(node, identity)
+
+    def _sub_scope(self, work: Pipeline[Any, Any], bound: Bound) -> str:
+        arguments = [self._argument(work, parameter, bound.arguments[parameter.name]) for parameter in work.parameters]
+        return self._bodies.sub_scope(self._scope, work.name, arguments)
+
+    def is_within(self, outer: Body) -> bool:
+        """Whether this is `outer` or a sub-run of it, at any depth."""
+        body: Body | None = self
+        while body is not None and body is not outer:
+            body = body.parent
+        return body is outer

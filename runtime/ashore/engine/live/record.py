@@ -1,0 +1,67 @@
+"""What is on record of a run whose bodies run again: taken by their calls, whatever the code is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ashore.events import Call, ElementsRan, Event, Failure, Invoked, StepFailed, StepRan, StepSkipped
+from ashore.ids import InvocationId
+
+
+class Recorded(NamedTuple):
+    """What is on record of one invocation."""
+
+    place: int
+    """Where its last event stands among those of the run: what has an outcome passes to the bodies in this order."""
+    events: tuple[Event, ...]
+
+
+class Record:
+    """The outcomes of a run so far, by invocation, and which of them nobody has asked for yet."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._calls: dict[InvocationId, Call] = {}
+        self._recorded: dict[InvocationId, Recorded] = {}
+        self._failures: dict[InvocationId, Failure] = {}
+        self._ended: set[InvocationId] = set()
+        for place, event in enumerate(events):
+            if isinstance(event, Invoked):
+                self._calls.update((call.invocation, call) for call in event.calls)
+            elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
+                before = self._recorded.get(event.invocation)
+                self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,))
+            if isinstance(event, StepFailed):
+                self._failures[event.invocation] = event.failure
+
+    def take(self, invocation: InvocationId, *, is_body: bool) -> Recorded | None:
+        """What is on record of an invocation that a body asks for now.
+
+        A sub-run that has no outcome because of steps that failed in it is not final: its body runs again, to the same end.
+        """
+        recorded = self._recorded.pop(invocation, None)
+        if is_body and recorded is not None and isinstance(recorded.events[-1], StepSkipped):
+            self._ended.add(invocation)
+            return None
+        return recorded
+
+    def has_call(self, invocation: InvocationId) -> bool:
+        """Whether the call is on record."""
+        return invocation in self._calls
+
+    def has_outcome(self, invocation: InvocationId) -> bool:
+        """Whether a sub-run that runs again has its end on record."""
+        return invocation in self._ended
+
+    def failure(self, invocation: InvocationId) -> Failure | None:
+        return self._failures.get(invocation)
+
+    def orphans(self, scopes_done: Iterable[str] = ()) -> list[Call]:
+        """Recorded calls with an outcome that nobody has asked for, but for those of sub-runs that are done as a whole."""
+        done = tuple(scopes_done)
+        return [
+            call
+            for invocation in self._recorded
+            if (call := self._calls.get(invocation)) is not None
+            and not any(call.scope == scope or call.scope.startswith(f"{scope}/") for scope in done)
+        ]
