@@ -460,13 +460,3 @@ def test_generators_come_later() -> None:
         with pytest.raises(NotInThisVersion, match=f"{fn.__name__} is a generator.*Return a list") as caught:
             step(fn)
         assert caught.value.where == f"{__file__}:{fn.__code__.co_firstlineno}"
-
-
-def test_an_async_pipeline_can_be_written_and_not_called() -> None:
-    @pipeline
-    async def search(day: str) -> float:
-        return 1.0
-
-    with pytest.raises(NotInThisVersion, match=r"the pipeline search is an `async def`.*not in this version.*`def`") as caught:
-        search("x")
-    assert caught.value.where.startswith(f"{__file__}:")
