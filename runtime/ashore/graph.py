@@ -204,7 +204,7 @@ class Graph:
     replaced: Mapping[Definition, Step[Any, Any]] = field(default_factory=lambda: NOTHING_REPLACED)
     """What runs in the place of a step, by its definition."""
 
-    def works(self) -> list[Step[Any, Any]]:
+    def works(self) -> list[Work[Any, Any]]:
         """Its steps, each once."""
         return list({id(node.work): node.work for node in self.nodes}.values())
 

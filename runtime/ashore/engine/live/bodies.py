@@ -64,6 +64,7 @@ class Bodies:
         self._is_called = False
         self._is_introducing = False
         self._codes: dict[Work[Any, Any], CodeId] = {}
+        self._refused: dict[Work[Any, Any], Exception] = {}
         self._latest: dict[InvocationId, Node] = {}
         self._counts: dict[InvocationId, int] = {}
         self._scopes: dict[bytes, int] = {}
@@ -178,6 +179,8 @@ class Bodies:
         for node in nodes:
             for skipped in parts.machine.admit(node):
                 parts.journal.record(StepSkipped(parts.run, skipped.invocation, tuple(skipped.because)))
+            if node.work in self._refused:
+                parts.outcomes.broke(node, self._refused[node.work], self.means.ports.clock.now())
         self._pumps.wake()
         self.turnstile.turn()
 
@@ -189,7 +192,11 @@ class Bodies:
         self._pumps.spawn(self._introduced(work))
 
     async def _introduced(self, work: Work[Any, Any]) -> None:
-        self._codes[work] = await self._parts.introduce(work)
+        try:
+            self._codes[work] = await self._parts.introduce(work)
+        except Exception as error:  # noqa: BLE001  # what stands in the way of a step fails its calls
+            self._codes[work] = CodeId(b"")
+            self._refused[work] = error
         self._is_introducing = False
         self.admit()
         self._parts.machine.body_ended()
