@@ -1,0 +1,34 @@
+"""A graph as the log keeps it."""
+
+from __future__ import annotations
+
+from ashore.events import Call, FileUse, Input, path_text
+from ashore.files import File
+from ashore.graph.nodes import FileRef, Node, Ref
+
+
+def call_of(node: Node) -> Call:
+    """A node as the log keeps it."""
+    inputs: list[Input] = []
+    files: list[FileUse] = []
+    params: list[tuple[str, bytes]] = []
+    for argument in node.arguments:
+        for path, source in zip(argument.paths, argument.sources, strict=True):
+            if type(source) is Ref:
+                inputs.append(Input(path, source.node.invocation, _output_place(source)))
+            elif type(source) is FileRef:
+                files.append(file_use(path, source.file))
+        if argument.encoded and not argument.sources:  # with some it is a skeleton, which names the call but is no value
+            params.append((argument.name, argument.encoded))
+    return Call(node.invocation, node.work.name, node.code, node.scope, tuple(inputs), tuple(files), tuple(params), node.fan)
+
+
+def _output_place(source: Ref) -> int:
+    if source.output is not None:
+        return source.output
+    return 0 if source.node.work.outputs is None or source.node.fan else -1
+
+
+def file_use(argument: str, file: File) -> FileUse:
+    """A file as the log keeps it."""
+    return FileUse(argument, path_text(file.path), file.size, file.mtime_ns, file.digest)
