@@ -115,3 +115,32 @@ def test_cut_streams_are_unloadable(cut: int) -> None:
 def test_other_files_are_unloadable(data: bytes) -> None:
     with pytest.raises(Unloadable):
         load_value("arrow-table/1", data)
+
+
+def bits(values: bytes, length: int) -> Any:
+    return pa.Array.from_buffers(pa.bool_(), length, [None, pa.py_buffer(values)])
+
+
+def lists(offsets: list[int], inner: Any, valid: bytes) -> Any:
+    buffers = [pa.py_buffer(valid), pa.array(offsets, pa.int32()).buffers()[1]]
+    return pa.Array.from_buffers(pa.list_(inner.type), len(offsets) - 1, buffers, children=[inner])
+
+
+def test_how_nested_arrays_came_to_lie_in_their_buffers_does_not_count() -> None:
+    pairs = [
+        (bits(b"\x07", 3), bits(b"\xff", 3)),
+        (lists([0, 1, 1, 2], pa.array([1, 2]), b"\x07"), lists([1, 2, 2, 3], pa.array([7, 1, 2, 9]), b"\xff")),
+        (lists([0, 1, 1, 2], pa.array([1, 2]), b"\x05"), lists([0, 1, 2, 3], pa.array([1, 7, 2]), b"\xfd")),
+        (lists([0, 1, 2], bits(b"\x01", 2), b"\x03"), lists([3, 4, 5], bits(b"\xe9", 5), b"\xff")),
+        tuple(
+            pa.StructArray.from_arrays([pa.array(["a", hidden]), bits(b"\x01", 2)], ["s", "b"], mask=pa.array([False, True]))
+            for hidden in ("b", "long" * 9)
+        ),
+        tuple(
+            pa.FixedSizeListArray.from_arrays(pa.array([1, 2, hidden, 4]), 2, mask=pa.array([False, True])) for hidden in (3, None)
+        ),
+    ]
+    for one, other in pairs:
+        assert one.equals(other)
+        assert stored(pa.table({"x": one})) == stored(pa.table({"x": other}))
+        assert load_value(*stored(one)).equals(one)

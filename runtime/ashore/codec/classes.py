@@ -3,8 +3,9 @@
 A class is named by where it is defined, "module:Qualified.name", and found only among modules that are imported already. What is
 run as a program is named by its file, so that `python flights.py` and an import of `flights` mean the same class; a class of a
 notebook or a prompt is "__main__:Name", and found only where `__main__` has it. A class counts only if it has the fields that
-the value was stored with. Dataclasses and named tuples are filled without their own `__init__` and `__new__`; structs and enum
-members are made by msgspec's and enum's own means.
+the value was stored with; one that came since gets its default, or the value is refused. Dataclasses, attrs classes, pydantic
+models and named tuples are filled without their own `__init__`, `__new__` and validators; structs and enum members are made by
+msgspec's and enum's own means.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from ashore.codec.models import PYDANTIC_BASE, is_model
 from ashore.codec.tags import Tag, Undecodable, Unencodable
 
 _MAIN = "__main__"
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
+HASH = "_attrs_cached_hash"
+"""Where attrs keeps the hash of an instance, if the class asks it to: None until it is known."""
+REMEMBERED = frozenset({HASH, "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__"})
+"""What is in the dictionaries of attrs instances and of pydantic's root models, and no field."""
 
 
 class Shape(NamedTuple):
@@ -35,11 +41,13 @@ class Shape(NamedTuple):
     fields: tuple[str, ...]
 
 
+_KINDS = {Tag.ATTRS: "an attrs class", Tag.MODEL: "a pydantic model"}
+
 _shapes: WeakKeyDictionary[type, Shape | None] = WeakKeyDictionary()
 
 
 def shape_of(cls: type) -> Shape | None:
-    """How instances of `cls` are stored; None if it is none of enum, dataclass, struct, named tuple."""
+    """How instances of `cls` are stored; None if it is no enum, dataclass, struct, named tuple, attrs class, pydantic model."""
     try:
         return _shapes[cls]
     except KeyError:
@@ -54,8 +62,17 @@ def _find_shape(cls: type) -> Shape | None:
         return Shape(Tag.STRUCT, cls.__struct_fields__)
     if issubclass(cls, tuple):
         return _named_tuple(cls)
-    if dataclasses.is_dataclass(cls) and _is_simple(cls, object):
-        return Shape(Tag.DATACLASS, tuple(field.name for field in dataclasses.fields(cls)))
+    return _simple(cls) if _is_simple(cls, object) else None
+
+
+def _simple(cls: Any) -> Shape | None:
+    if is_model(cls):
+        return Shape(Tag.MODEL, tuple(cls.model_fields))
+    for base in cls.__mro__:  # an attrs class may have a dataclass as its base, and the other way round
+        if "__attrs_attrs__" in vars(base):
+            return Shape(Tag.ATTRS, tuple(attribute.name for attribute in cls.__attrs_attrs__))
+        if "__dataclass_fields__" in vars(base):
+            return Shape(Tag.DATACLASS, tuple(field.name for field in dataclasses.fields(cls)))
     return None
 
 
@@ -91,7 +108,9 @@ def name_of(cls: type) -> str:
     if _look_up(module, qualname) is not cls:
         raise Unencodable(
             f"is of a class {name} that is not what is found under that name now",
-            "it was defined again, or renamed, after this value was made: make the value anew",
+            "give it a name at the top of its module: class Named(Generic[int]): ..."
+            if "[" in qualname
+            else "it was defined again, or renamed, after this value was made: make the value anew",
         )
     return name
 
@@ -113,20 +132,26 @@ def _look_up(module: str, qualname: str) -> type | None:
 
 
 def find_class(name: str, tag: Tag, fields: Sequence[str]) -> type:
-    """The class of that name, of that kind, with those fields. Raises `Undecodable`."""
+    """The class of that name, of that kind, with at least those fields. Raises `Undecodable`."""
     module, _, qualname = name.partition(":")
     cls = _look_up(module, qualname)
     if cls is None:
         raise Undecodable(*_absent(module, qualname))
     shape = shape_of(cls)
     if shape is None or shape.tag is not tag:
-        raise Undecodable(f"the value needs {name} to be a {tag.name.lower()}, but it is not one: nothing was made of it")
-    if list(shape.fields) != list(fields):
-        raise Undecodable(
-            f"the value was stored with the fields {', '.join(fields)} of {name}, which has {', '.join(shape.fields)} now: "
-            "run the step again, or load it with the code that stored it"
-        )
+        kind = _KINDS.get(tag, f"a {tag.name.lower()}")
+        raise Undecodable(f"the value needs {name} to be {kind}, but it is not one: nothing was made of it")
+    if not set(fields) <= set(shape.fields):
+        raise other_fields(name, fields, shape.fields)
     return cls
+
+
+def other_fields(name: str, stored: Sequence[str], now: Sequence[str], mend: str = "") -> Undecodable:
+    """That a value has not the fields that its class has now."""
+    return Undecodable(
+        f"the value was stored with the fields {', '.join(stored)} of {name}, which has {', '.join(now)} now: "
+        f"{mend}run the step again, or load it with the code that stored it"
+    )
 
 
 def _absent(module: str, qualname: str) -> tuple[str]:
@@ -143,7 +168,7 @@ def _absent(module: str, qualname: str) -> tuple[str]:
 def values_of(value: Any, shape: Shape) -> list[Any]:
     """The values of the fields. Raises `Unencodable` if the instance holds more than its fields, or less."""
     names = set(shape.fields)
-    for extra in getattr(value, "__dict__", {}).keys() - names:
+    for extra in getattr(value, "__dict__", {}).keys() - names - REMEMBERED:
         if not isinstance(getattr(type(value), extra, None), cached_property):
             raise Unencodable(f"has the attribute {extra!r} beside its fields", "make it a field, or do not set it")
     if shape.tag is Tag.NAMEDTUPLE:
@@ -158,13 +183,15 @@ def values_of(value: Any, shape: Shape) -> list[Any]:
 def _slots(cls: type) -> set[str]:
     found: set[str] = set()
     for base in cls.__mro__:
+        if "__attrs_attrs__" in base.__dict__ or (base.__module__, base.__qualname__) == PYDANTIC_BASE:
+            continue  # beside their fields only what they remember, and what is stored by itself
         slots = base.__dict__.get("__slots__", ())
         found.update([slots] if isinstance(slots, str) else slots)
     return found - {"__dict__", "__weakref__"}
 
 
 def _field(value: Any, cls: type, name: str) -> Any:
-    if not _is_stored(cls, name):
+    if not is_stored(cls, name):
         raise Unencodable(f"has the field {name!r} behind a property or descriptor", "make it an ordinary field")
     try:
         return getattr(value, name)
@@ -172,26 +199,10 @@ def _field(value: Any, cls: type, name: str) -> Any:
         raise Unencodable(f"has no value in its field {name!r}", "set every field") from None
 
 
-def _is_stored(cls: type, name: str) -> bool:
+def is_stored(cls: type, name: str) -> bool:
     """Whether setting the field stores a value and runs no code."""
     found = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), None)
     return isinstance(found, MemberDescriptorType) or not hasattr(type(found), "__set__")
-
-
-def fill(cls: Any, tag: Tag, fields: Sequence[str], values: Sequence[Any]) -> Any:
-    """An instance of a class from `find_class`."""
-    if len(fields) != len(values):
-        raise Undecodable(f"{len(fields)} fields of {cls.__qualname__}, but {len(values)} values")
-    if tag is Tag.NAMEDTUPLE:
-        return tuple.__new__(cls, values)
-    if tag is Tag.STRUCT:
-        return cls(**dict(zip(fields, values, strict=True)))
-    instance = object.__new__(cls)
-    for name, value in zip(fields, values, strict=True):
-        if not _is_stored(cls, name):
-            raise Undecodable(f"the field {name!r} of {cls.__qualname__} is a property or descriptor now: nothing was made of it")
-        object.__setattr__(instance, name, value)
-    return instance
 
 
 def members_of(value: Enum) -> list[str]:
@@ -202,15 +213,3 @@ def members_of(value: Enum) -> list[str]:
     if reduce(or_, members, type(value)(0)) != value:
         raise Unencodable(f"is {value!r}, a flag with bits that have no name", "name every bit of the flag")
     return [cast("str", member.name) for member in members]
-
-
-def member(cls: Any, names: Sequence[str], stored: Sequence[object]) -> Enum:
-    """The member of an enum from `find_class`, if it still has the value that it was stored with."""
-    known = cls.__members__
-    unknown = [name for name in names if name not in known]
-    if unknown or (len(names) != 1 and not issubclass(cls, Flag)):
-        raise Undecodable(f"the enum {cls.__qualname__} has no member {unknown or names} any more")
-    found: Enum = reduce(or_, (known[name] for name in names), cls(0)) if issubclass(cls, Flag) else known[names[0]]
-    if stored and (type(found.value) is not type(stored[0]) or found.value != stored[0]):
-        raise Undecodable(f"{cls.__qualname__}.{found.name} was {stored[0]!r} when it was stored, and is {found.value!r} now")
-    return found

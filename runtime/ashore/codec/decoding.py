@@ -13,13 +13,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ashore.codec.classes import fill, find_class, member
+from ashore.codec.classes import find_class
 from ashore.codec.encoding import UUID, Foreign
+from ashore.codec.filling import fill, member
 from ashore.codec.tags import Tag, Undecodable
 from ashore.files import File
 from ashore_stores.keys import Buffer
 
 _NUMPY_DTYPE: Final = re.compile(r"[|<]([biu][1248]|f[248]|c8|c16|[US]\d+|[mM]8(\[\d*[a-zA-Z]+\])?)")
+_CLASSES: Final = frozenset({Tag.DATACLASS, Tag.STRUCT, Tag.NAMEDTUPLE, Tag.ATTRS, Tag.MODEL})
 _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*")
 
 Hook = Callable[[int, memoryview], Any]
@@ -63,9 +65,9 @@ class Decoding:
         return self._rare(code, node)
 
     def _rare(self, code: int, node: list[Any]) -> Any:
-        if code in (Tag.DATACLASS, Tag.STRUCT, Tag.NAMEDTUPLE):
-            name, fields, values = node
-            return fill(find_class(name, Tag(code), fields), Tag(code), fields, values)
+        if code in _CLASSES:
+            name, fields, values, *beside = node
+            return fill(find_class(name, Tag(code), fields), fields, values, beside)
         if code == Tag.ENUM:
             name, names, *stored = node
             return member(find_class(name, Tag.ENUM, ()), names, stored)

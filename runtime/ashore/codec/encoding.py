@@ -16,6 +16,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from ashore.codec.classes import members_of, name_of, shape_of, values_of
+from ashore.codec.models import beside
 from ashore.codec.tags import DEPTH, Tag, Unencodable
 from ashore.files import File
 
@@ -124,7 +125,12 @@ class Encoding:
             plain = [value.value] if is_plain(value.value) and pack_plain(value.value) is not None else []
             return _ext(shape.tag, [name, members_of(value), *plain])
         values = self.items(values_of(value, shape), depth, lambda index: f".{shape.fields[index]}")
-        return _ext(shape.tag, [name, shape.fields, values])
+        more = self._beside(value, depth) if shape.tag is Tag.MODEL else ()
+        return _ext(shape.tag, [name, shape.fields, values, *more])
+
+    def _beside(self, model: Any, depth: int) -> list[Any]:
+        given, *held = beside(model)
+        return [given, *self.items(held, depth, lambda index: (".model_extra", ".__pydantic_private__")[index])]
 
     def _numpy(self, value: Any) -> Any:
         dtype = value.dtype

@@ -31,8 +31,13 @@ def _extension(code: int, data: memoryview) -> Any:
 
 
 def _object(node: list[Any]) -> Any:
-    name, fields, values = node
+    name, fields, values, *_ = node
     return {"class": _class(name), **{str(field): _json(value) for field, value in zip(fields, values, strict=True)}}
+
+
+def _model(node: list[Any]) -> Any:
+    extra = node[4]
+    return _object(node) | (_json(extra) if isinstance(extra, dict) else {})
 
 
 def _enum(node: list[Any]) -> Any:
@@ -108,6 +113,8 @@ _SHOWN: Final[dict[int, Callable[[Any], Any]]] = {
     Tag.DATACLASS: _object,
     Tag.STRUCT: _object,
     Tag.NAMEDTUPLE: _object,
+    Tag.ATTRS: _object,
+    Tag.MODEL: _model,
     Tag.ENUM: _enum,
     Tag.FILE: _file,
     Tag.NUMPY: _numpy,

@@ -54,6 +54,9 @@ class Tag(IntEnum):
     """Class, field names, values."""
     STRUCT = 34
     NAMEDTUPLE = 35
+    ATTRS = 36
+    MODEL = 37
+    """A pydantic model: class, field names, values, then what `ashore.codec.models.Beside` holds."""
     FOREIGN = 48
     """A value of another materializer: its format, its bytes (see `Foreign`)."""
 

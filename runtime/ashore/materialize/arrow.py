@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import pyarrow as pa
 
 from ashore.materialize.base import Materializer, Unloadable, Unserialisable
+from ashore.materialize.settling import settled
 from ashore_stores.artifacts.base import Sink
 from ashore_stores.keys import Buffer
 
@@ -55,7 +56,7 @@ def write_table(table: pa.Table, sink: Sink) -> None:
         raise Unserialisable(f"a table whose schema mentions {_EXTENSION.decode()!r} in its metadata", mend=mend)
     with pa.PythonFile(cast("io.IOBase", _Writing(sink)), mode="w") as file, pa.ipc.new_stream(file, schema) as writer:
         for batch in table.to_batches():
-            writer.write_batch(pa.RecordBatch.from_arrays([_settled(column) for column in batch.columns], schema=schema))
+            writer.write_batch(pa.RecordBatch.from_arrays([settled(column) for column in batch.columns], schema=schema))
 
 
 def read_table(data: Buffer) -> pa.Table:
@@ -91,14 +92,6 @@ def _inner(type: pa.DataType) -> Iterator[pa.DataType]:
         yield type.value_type
     for index in range(type.num_fields):
         yield type.field(index).type
-
-
-def _settled(array: pa.Array[Any]) -> pa.Array[Any]:
-    """The array with nothing left over where its nulls are, so that equal arrays are equal bytes."""
-    if not array.null_count or array.type.num_fields or pa.types.is_dictionary(array.type) or pa.types.is_null(array.type):
-        return array
-    places = pa.array(range(len(array)), pa.int64(), mask=array.is_null().to_numpy(zero_copy_only=False))
-    return array.take(places)
 
 
 class _Writing:

@@ -14,6 +14,7 @@ _LIBRARIES: Final = {
     "pandas": "ashore.materialize.pandas",
     "pyarrow": "ashore.materialize.arrow",
     "sklearn": "ashore.materialize.sklearn",
+    "polars": "ashore.materialize.polars",
 }
 """The first part of a type's module -> our module, which has `MATERIALIZERS`, by type."""
 
@@ -27,6 +28,9 @@ _FORMATS: Final = {
     "arrow-array": "pyarrow",
     "arrow-chunks": "pyarrow",
     "skops": "sklearn",
+    "polars-frame": "polars",
+    "polars-series": "polars",
+    "polars-lazy": "polars",
 }
 """A format's name without its version -> the library that it needs."""
 

@@ -6,7 +6,15 @@ import importlib
 import importlib.util
 from typing import Any, cast
 
-_NEEDS = {"plain": (), "numpy": ("numpy",), "arrow": ("pyarrow",), "pandas": ("pandas", "pyarrow"), "sklearn": ("sklearn", "skops")}
+_NEEDS = {
+    "plain": (),
+    "numpy": ("numpy",),
+    "arrow": ("pyarrow",),
+    "pandas": ("pandas", "pyarrow"),
+    "sklearn": ("sklearn", "skops"),
+    "polars": ("polars", "pyarrow"),
+    "models": ("pydantic", "attrs"),
+}
 
 PRESENT = [kind for kind, needs in _NEEDS.items() if all(importlib.util.find_spec(need) for need in needs)]
 """The kinds whose libraries are installed here."""
