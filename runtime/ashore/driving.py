@@ -41,7 +41,7 @@ class Drives:
         self.runs: dict[RunId, Run[Any]] = {}
         self.adopted: list[Run[Any]] = []
         """Those that were taken over at the start, whatever became of them since."""
-        self._stack = stack
+        self.stack = self._stack = stack
         self._means = means
         self._group = group
         self._replaced = replaced
@@ -129,7 +129,7 @@ class Drives:
 
     def _go(self, drive: Drive, work: Work[Any, Any]) -> Run[Any]:
         course = Driven(drive)
-        run: Run[Any] = Run(drive.run, work.name, self._stack.log, self._stack.artifacts, course)
+        run: Run[Any] = Run.held(self, drive.run, work.name, course)
         self.runs[drive.run] = run
         _driven_here[self._stack.home.path, drive.run] = drive
         self._group.start_soon(self._see_through, drive, course)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import aclosing
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import anyio
 
@@ -18,6 +19,11 @@ from ashore.results import decode_result, outputs_in
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.keys import Position
 from ashore_stores.logs.base import EventLog, Frame, Ticket
+
+if TYPE_CHECKING:
+    from ashore.driving import Drives
+    from ashore.questions import Why
+    from ashore.works import Step
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -68,6 +74,15 @@ class Run(Generic[T_co]):
         self._artifacts = artifacts
         self._course = course
         self._ending: Ending | None = None
+        self._drives: Drives | None = None
+        """The runs of the runtime that it is held in; None: it is the catalogue's."""
+
+    @classmethod
+    def held(cls, drives: Drives, id: RunId, pipeline: str, course: Course) -> Self:
+        """A run as a runtime holds it."""
+        run = cls(id, pipeline, drives.stack.log, drives.stack.artifacts, course)
+        run._drives = drives
+        return run
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {name}" for name, number in self._course.counts().items() if number)
@@ -102,6 +117,15 @@ class Run(Generic[T_co]):
     async def cancel(self) -> None:
         """End it: running steps are cancelled, waiting ones skipped. From any process. Returns when it is over or asked for."""
         await self._course.cancel()
+
+    async def why(self, step: Step[Any, Any] | str | None = None) -> Why:
+        """Why each call ran, or did not have to: where it is cached from, that it is a source, or exactly what changed.
+
+        Answered from what is durable, against the nearest earlier call of the same pipeline. Of one step, by itself or by its name,
+        if it is given. Raises `NotFound` if the run has no such step.
+        """
+        answer: Why = await _questions().why_run(self, step)
+        return answer
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end."""
@@ -147,6 +171,11 @@ class Run(Generic[T_co]):
             if len(failed.failures) == 1:
                 raise failed.failures[0] from None
             raise
+
+
+def _questions() -> Any:
+    """What answers questions stands above the runs that are asked, and is loaded when the first one is."""
+    return import_module("ashore.questions")
 
 
 def _events_of(frame: Frame, run: RunId, after: int) -> list[Happened]:

@@ -26,6 +26,7 @@ HELPS = [
     ["serve"],
     ["runs"],
     ["show"],
+    ["why"],
     ["log"],
     ["log", "verify"],
     ["lineage"],

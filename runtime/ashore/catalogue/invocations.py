@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import ALL_OUTPUTS, Artifact, FileVersion
@@ -14,6 +15,9 @@ from ashore.catalogue.naming import SHORT, listed
 from ashore.errors import NotFound, did_you_mean
 from ashore.ids import InvocationId, RunId
 from ashore.projection.texts import told
+
+if TYPE_CHECKING:
+    from ashore.questions import Reason
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -115,6 +119,11 @@ class Invocation(Generic[T_co]):
         files = {_index(name): taken.path for name, taken in self._inputs.items() if isinstance(taken, FileVersion)}
         return {files.get(index, f"{self.step}[{index}]"): told(failure)[0] or "" for index, failure in failed.items()}
 
+    async def why(self) -> Reason:
+        """Why it ran, or did not have to: see `Run.why`."""
+        reason: Reason = await import_module("ashore.questions").why_call(self._access, self.run, self.id)
+        return reason
+
     def _artifact(self, row: Mapping[str, Any]) -> Artifact[Any]:
         made = {"no": self._row["origin"] or self.no, "invocation": self._row["made_by"], "run": self.cached_from or self.run}
         return Artifact(self._access, {**self._row, **made, "kind": "reused" if self.cached_from else "made", **row})
@@ -184,6 +193,10 @@ class Invocations(Sequence[Invocation[T]], Generic[T]):
     def out(self) -> Artifact[T]:
         """What its one element gave."""
         return self.one.out
+
+    async def why(self) -> Reason:
+        """Why its one element ran, or did not have to."""
+        return await self.one.why()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

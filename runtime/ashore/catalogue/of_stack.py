@@ -9,7 +9,7 @@ from ashore_stores.index.memory import MemoryIndex
 from ashore_stores.index.opening import open_index
 
 
-def of_stack(stack: Stack) -> Catalogue:
-    """The catalogue of a stack that is open; closing it closes the stack."""
+def of_stack(stack: Stack, *, owned: bool = True) -> Catalogue:
+    """The catalogue of a stack that is open; closing it closes the stack, if that is owned."""
     index = open_index(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION)
-    return Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose)
+    return Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose if owned else None)

@@ -95,6 +95,7 @@ class PastRun(Run[T_co], Generic[T_co]):
         super().__init__(
             row["id"], row["pipeline"], access.log, access.artifacts, Recorded(access.log, row["id"], row["state"], counts)
         )
+        self._access = access
         self._row = row
         self._invocations = invocations
         self.no: int = row["no"]

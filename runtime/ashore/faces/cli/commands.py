@@ -149,6 +149,14 @@ def show(run: str) -> int:
 
 
 @commands.command()
+@click.argument("run", default="@last")
+@click.argument("step", required=False)
+def why(run: str, step: str | None) -> int:
+    """Say why each step of a run ran, or did not have to: cached, a source, or what changed. [default: @last]"""
+    return _do("asking:why", run=run, step=step)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")

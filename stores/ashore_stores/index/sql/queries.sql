@@ -6,6 +6,14 @@ select * from runs
 where (:pipeline is null or pipeline = :pipeline) and (:state is null or state = :state)
 order by no desc limit :limit
 
+-- runs_before --
+-- The runs of a pipeline before one, the newest first. :pipeline, :before (run.no), :limit
+select no, id from run where pipeline = :pipeline and no < :before order by no desc limit :limit
+
+-- codes --
+-- Definitions of code. :codes (JSON array of hex)
+select * from code where lower(hex(id)) in (select value from json_each(:codes))
+
 -- runs_like --
 -- Runs whose id lies in a range (a shortened id). :low, :high
 select * from runs where id between :low and :high order by no desc limit 20

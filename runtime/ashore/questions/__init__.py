@@ -1,0 +1,9 @@
+"""Questions about runs: why a step ran, what differs between two runs. Answered from the record; loaded when one is asked."""
+
+from __future__ import annotations
+
+from ashore.questions.asking import why_call as why_call
+from ashore.questions.asking import why_run as why_run
+from ashore.questions.changes import Change as Change
+from ashore.questions.why import Reason as Reason
+from ashore.questions.why import Why as Why

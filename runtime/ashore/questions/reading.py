@@ -1,0 +1,104 @@
+"""From a run to what is on record of it: its own events, those of the runs before it, and the code of their steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from ashore.catalogue import Catalogue, PastRun, of_stack
+from ashore.catalogue.access import Access
+from ashore.catalogue.catalogue import past_runs
+from ashore.errors import InternalError
+from ashore.events import StepRan, decode
+from ashore.ids import CacheKey, CodeId, RunId
+from ashore.questions.facts import Definition, Facts
+from ashore.questions.why import Made, Record
+from ashore.runs import Run
+from ashore_stores.errors import Missing
+from ashore_stores.logs.base import EventLog
+
+_RUNS_COMPARED: Final = 20
+"""Earlier runs of a pipeline that are looked at for the nearest call."""
+
+
+@asynccontextmanager
+async def on_record(run: Run[Any]) -> AsyncIterator[tuple[PastRun[Any], Access]]:
+    """The run as the catalogue has it, caught up with what is durable. Raises `NotFound`."""
+    if isinstance(run, PastRun):
+        yield run, run._access
+        return
+    async with catalogue_of(run) as catalogue:
+        yield await catalogue.run(run.id), catalogue._access
+
+
+@asynccontextmanager
+async def catalogue_of(run: Run[Any]) -> AsyncIterator[Catalogue]:
+    """The catalogue of a runtime's run; the stack stays open."""
+    if run._drives is None:
+        raise InternalError(f"run {run.id} belongs to no runtime and to no catalogue")
+    async with of_stack(run._drives.stack, owned=False) as catalogue:
+        yield catalogue
+
+
+async def past_run(access: Access, run: str) -> PastRun[Any]:
+    """A run of the catalogue, by its whole id."""
+    (found,) = await past_runs(access, await access.ask("runs_like", {"low": run, "high": run}))
+    return found
+
+
+async def facts_of(log: EventLog, run: str) -> Facts:
+    """A run's events, folded."""
+    topic = run.encode()
+    return Facts(
+        [
+            event
+            for frame in await log.about(topic)
+            for event in decode(frame.batch.body, frame.count)
+            if getattr(event, "run", None) == run
+        ]
+    )
+
+
+async def definitions_of(access: Access, codes: Iterable[CodeId]) -> Mapping[bytes, Definition]:
+    """The definitions of these codes."""
+    rows = await access.ask("codes", {"codes": json.dumps(sorted(code.hex() for code in codes))})
+    return {row["id"]: _definition(row) for row in rows}
+
+
+def _definition(row: Mapping[str, Any]) -> Definition:
+    return Definition(CodeId(row["id"]), row["step"], row["file"], row["line"], dict(json.loads(row["parts"])))
+
+
+async def record_of(run: PastRun[Any], access: Access, step: str | None = None) -> Record:
+    """What `why` decides from."""
+    await access.fresh()
+    facts = await facts_of(access.log, run.id)
+    rows = await access.ask("runs_before", {"pipeline": run.pipeline, "before": run.no, "limit": _RUNS_COMPARED})
+    earlier = [(RunId(row["id"]), await facts_of(access.log, row["id"])) for row in rows]
+    codes = facts.codes.union(*(before.codes for _, before in earlier))
+    calls = [one for one in facts if step is None or step in (one.call.step, one.name)]
+    keys = {one.outcome.key for one in calls if isinstance(one.outcome, StepRan) and one.outcome.key}
+    return Record(run.id, facts, earlier, await definitions_of(access, codes), await _made(access.log, keys))
+
+
+async def _made(log: EventLog, keys: Iterable[CacheKey]) -> Mapping[CacheKey, Sequence[Made]]:
+    """What was executed under each of these keys, where that is more than one thing."""
+    found: dict[CacheKey, list[Made]] = {}
+    for key in keys:
+        positions = log.marked(key)
+        if len(positions) > 1:
+            found[key] = [made for position in positions for made in await _made_at(log, position, key)]
+    return found
+
+
+async def _made_at(log: EventLog, position: Any, key: CacheKey) -> list[Made]:
+    try:
+        frame = await log.frame_at(position)
+    except Missing:
+        return []
+    event = decode(frame.batch.body, frame.count)[position - frame.first]
+    if not isinstance(event, StepRan) or event.reused_run or event.key != key:
+        return []
+    return [Made(event.run, tuple(output.identity for output in event.outputs))]
