@@ -36,6 +36,8 @@ _NO_BLOBS: Blobs = {}
 _BLOCKED = 1.0
 """Seconds that a step may hold the loop before it is named."""
 Introduce: TypeAlias = Callable[[Work[Any, Any]], Awaitable[CodeId]]
+_GATHERED = 0.002
+"""Seconds after which the events of a busy body are handed on at the latest."""
 _STATES = ("waiting", "waiting", "running", "done", "failed", "skipped", "cancelled")
 
 
@@ -69,10 +71,10 @@ class Drive:
         self._has_blobs = False
         self._in_threads: dict[int, Unit] = {}
         self._threads_free = anyio.Event()
-        self._is_cancelled = False
-        self._is_left = False
+        self._is_cancelled = self._is_left = False
         """Whether nothing more is recorded here: whatever still runs is dropped when it ends."""
         self._timer: TimerHandle | None = None
+        self._gathering: TimerHandle | None = None
 
     # From outside.
 
@@ -107,8 +109,11 @@ class Drive:
             )
         await self._leave_threads()
         self._is_left = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self.bodies is not None:
+            self.bodies.close()
+        for timer in (self._timer, self._gathering):
+            if timer is not None:
+                timer.cancel()
         self._put_on_record()
         self.means.reuse.running.pop(self.run, None)
 
@@ -335,7 +340,15 @@ class Drive:
             return
         if not self.outcomes.write_columns() and self._timer is None and self._pumps is not None:
             self._timer = self._pumps.later(FRESH, self._in_time)
-        self._hand_on()
+        if self.bodies is None or self.bodies.turnstile.is_at_rest or self._pumps is None:
+            self._hand_on()
+        elif self._gathering is None:  # a body is about to ask for more: that goes into the same frame
+            self._gathering = self._pumps.later(_GATHERED, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if not self._is_left:
+            self._hand_on()
 
     def _put_on_record(self) -> None:
         """Hand on all that has gathered, elements of fan-outs too."""

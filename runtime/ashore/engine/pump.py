@@ -53,6 +53,11 @@ class Pumps(Generic[Unit]):
         self._is_armed = False
         self._inside: asyncio.Task[None] | None = None
         """The pump that is awaiting a step inline."""
+        self._parked: asyncio.Future[None] | None = None
+        """What a pump with nothing to do waits for, if pumps stay."""
+        self._staying: asyncio.Task[None] | None = None
+        self.stays = False
+        """Whether a pump with nothing to do waits for more, instead of ending: where steps come one after the other."""
         self.stopping = False
 
     @property
@@ -71,7 +76,12 @@ class Pumps(Generic[Unit]):
     def wake(self) -> None:
         """Something is ready: have it run, on the pump that is under way or on a new one."""
         if self._active is None and self._ready and not self.stopping:
-            self._active = self.spawn(self._pump())
+            parked, self._parked = self._parked, None
+            if parked is None or parked.done():
+                self._active = self.spawn(self._pump())
+            else:
+                self._active = self._staying
+                parked.set_result(None)
 
     def spawn(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
         """A task of this run for `work`, with the run's context or this one."""
@@ -140,9 +150,15 @@ class Pumps(Generic[Unit]):
     async def _pump(self) -> None:
         me = asyncio.current_task()
         assert me is not None
-        ready = self._ready
-        begin = self._begin
         base = copy_context()
+        while await self._drain(me, base) and self.stays and self._parked is None and not self.stopping:
+            self._staying = me
+            self._parked = self._loop.create_future()
+            await self._parked
+
+    async def _drain(self, me: asyncio.Task[None], base: Context) -> bool:
+        """Run what is ready, to the last. False if this task must not be used any more."""
+        ready, begin = self._ready, self._begin
         count = 0
         self._arm()
         while ready and not self.stopping:
@@ -152,13 +168,14 @@ class Pumps(Generic[Unit]):
                 if self._active is me:
                     self._active = None
                 self.wake()
-                return
+                return False
             if count % _SLICE == 0:
                 await asyncio.sleep(0)
                 self._arm()
         if self._active is me:
             self._active = None
         self._idle()
+        return True
 
     async def _inline(self, function: Any, work: Coroutine[Any, Any, None], me: asyncio.Task[None]) -> bool:
         """Await `work` here, or give it a task if its function is known to suspend; whether it suspended here."""

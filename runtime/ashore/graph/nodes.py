@@ -12,7 +12,7 @@ from ashore.elements import Each
 from ashore.events import Failure, Output
 from ashore.files import File
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
-from ashore.works import Pipeline, Step, Work
+from ashore.works import Step, Work
 
 _PLAIN = (int, str, float, bool, type(None), bytes)
 NOTHING_REPLACED: Mapping[Definition, Step[Any, Any]] = {}
@@ -156,7 +156,7 @@ class Node:
     @property
     def is_body(self) -> bool:
         """Whether it is no step but a sub-run: an `async def` pipeline whose body decides while it runs."""
-        return isinstance(self.work, Pipeline)
+        return self.work.is_body
 
     def __repr__(self) -> str:
         return f"{self.scope + '/' if self.scope else ''}{self.work.name}:{self.invocation.hex()[:8]}"

@@ -16,13 +16,16 @@ from ashore.engine.live.record import Record
 from ashore.engine.live.turnstile import SEEN, Turnstile
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
-from ashore.engine.pump import Pumps, current_task, is_cancelled_from_outside
+from ashore.engine.pump import Pumps, TimerHandle, current_task, is_cancelled_from_outside
 from ashore.engine.state import DONE, FAILED, Machine
 from ashore.errors import RunCancelled, RunFailed
 from ashore.events import Failure, Invoked, StepSkipped
 from ashore.graph import Argument, Graph, Node, call_of, identity_of, occurrence_of
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.works import Work
+
+_SOON = 0.001
+"""Seconds after which a call begins at the latest, if its body waits for something that is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Bodies:
         self._root_task: Any = None
         self._new: list[Node] = []
         self._is_called = False
+        self._timer: TimerHandle | None = None
         self._is_introducing = False
         self._codes: dict[Work[Any, Any], CodeId] = {}
         self._refused: dict[Work[Any, Any], Exception] = {}
@@ -77,8 +81,14 @@ class Bodies:
     def open(self, pumps: Pumps[Any]) -> None:
         """The run has its tasks from now on."""
         self._pumps = pumps
+        pumps.stays = True
         self.future = pumps.future
         self.turnstile = Turnstile(self._parts.machine.keep_order(), pumps, self._passed)
+
+    def close(self) -> None:
+        """Nothing more begins."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def begin(self) -> None:
         """Call the run's own body, if it has one."""
@@ -152,13 +162,23 @@ class Bodies:
             self.turnstile.recorded(recorded.place, node)
             return
         self._new.append(node)
-        if not self._is_called:
+        if self.turnstile.is_solo:
+            if self._timer is None:
+                self._timer = self._pumps.later(_SOON, self._in_time)
+        elif not self._is_called:
             self._is_called = True
-            self._pumps.soon(self.admit)
+            self._pumps.soon(self._next_turn)
+
+    def _in_time(self) -> None:
+        self._timer = None
+        self.admit()
+
+    def _next_turn(self) -> None:
+        self._is_called = False
+        self.admit()
 
     def admit(self) -> None:
         """Let what was asked for begin."""
-        self._is_called = False
         if not self._new or self._is_introducing:
             return
         new, self._new = self._new, []

@@ -54,15 +54,35 @@ class Body(Wiring):
         node = self._ref(handle).node
         bodies = self._bodies
         if node.waiters is not SEEN:
-            await self._until_seen(node)
+            bodies.admit()
+            future = bodies.future()
+            if node.waiters is None:
+                node.waiters = [future]
+            else:
+                node.waiters.append(future)
+            bodies.waits()
+            try:
+                if node.waiters is not SEEN:
+                    await future
+                else:  # it was there already
+                    await self._take_turns()
+            finally:
+                bodies.turnstile.stir()
         else:
-            self._awaits += 1
-            if not self._awaits % _SLICE:
-                await give_way()
+            await self._take_turns()
         if node.state != DONE:
             raise bodies.error_of(node)
-        ref = Ref(node, handle.output)
-        digests = [output.digest for output in outputs_at(ref) if output.data is None] if bodies.has_blobs else ()
+        return await self._value(Ref(node, handle.output)) if bodies.has_blobs else load_source(Ref(node, handle.output), {})
+
+    async def _take_turns(self) -> None:
+        """Let the loop have a turn now and then, though nothing has to be waited for."""
+        self._awaits += 1
+        if not self._awaits % _SLICE:
+            await give_way()
+
+    async def _value(self, ref: Ref) -> Any:
+        bodies = self._bodies
+        digests = [output.digest for output in outputs_at(ref) if output.data is None]
         if not digests:
             return load_source(ref, {})
         bodies.turnstile.hold()
@@ -71,25 +91,6 @@ class Body(Wiring):
         finally:
             bodies.turnstile.release()
         return load_source(ref, blobs)
-
-    async def _until_seen(self, node: Node) -> None:
-        bodies = self._bodies
-        bodies.admit()
-        future = bodies.future()
-        if node.waiters is None:
-            node.waiters = [future]
-        else:
-            node.waiters.append(future)
-        bodies.waits()
-        if node.waiters is not SEEN:
-            try:
-                await future
-            finally:
-                bodies.turnstile.stir()
-        else:
-            self._awaits += 1
-            if not self._awaits % _SLICE:
-                await give_way()
 
     def returned(self, value: Any) -> Any:
         """What it returned, with a `Ref` in the place of each handle."""
