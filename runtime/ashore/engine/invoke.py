@@ -49,7 +49,7 @@ async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | 
     """Call an `async def` step on this task. Raises what it raises, and `MaterializeError` for what cannot be kept."""
     node = node_of(unit)
     work = node.work
-    files = _files_of(unit)
+    files = files_of(unit)
     if files:
         await means.ports.workers.run(_check, means, files)
     arguments = _arguments(unit, blobs)
@@ -80,7 +80,7 @@ def run_blocking(unit: Unit, blobs: Blobs, means: Means, context: Context) -> Do
 def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
     node = node_of(unit)
     work = node.work
-    files = _files_of(unit)
+    files = files_of(unit)
     _check(means, files)
     current_scope.set(INSIDE_STEP)
     positional, named = _spread(work, _arguments(unit, blobs))
@@ -115,7 +115,8 @@ def _arguments(unit: Unit, blobs: Blobs) -> dict[str, Any]:
     return arguments_of(unit, blobs)
 
 
-def _files_of(unit: Unit) -> Sequence[File]:
+def files_of(unit: Unit) -> Sequence[File]:
+    """The files among its arguments, as they were looked at."""
     node = node_of(unit)
     if not node.has_files and type(unit) is not Element:
         return ()

@@ -18,7 +18,9 @@ from ashore.engine.live.endings import Broken, group_of
 from ashore.engine.live.record import Record
 from ashore.engine.means import Means
 from ashore.engine.outcomes import FRESH, Outcomes
+from ashore.engine.processes import Stop
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
+from ashore.engine.sending import task_of
 from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
@@ -70,6 +72,8 @@ class Drive:
         self._pumps: Pumps[Any] | None = None
         self._has_blobs = False
         self._in_threads: dict[int, Unit] = {}
+        self._stops: dict[int, Stop] = {}
+        """How those are stopped that run in other processes."""
         self._threads_free = anyio.Event()
         self._is_cancelled = self._is_left = False
         """Whether nothing more is recorded here: whatever still runs is dropped when it ends."""
@@ -166,7 +170,7 @@ class Drive:
         if type(unit) is Node and unit.fan:
             self._spawn(self._fan_out(unit))
             return None
-        if self._has_blobs and blobs_needed(unit):
+        if self._has_blobs and self._blobs_here(unit):
             self._spawn(self._alone(unit))
             return None
         if node.is_reusable and self._is_made(unit):
@@ -205,7 +209,7 @@ class Drive:
                     self._has_blobs = self._has_blobs or any([output.data is None for output in made.outputs])
                     self.outcomes.reused(unit, made)
                     return
-            blobs = await load_blobs(self.means.artifacts, blobs_needed(unit))
+            blobs = await load_blobs(self.means.artifacts, self._blobs_here(unit))
             if node.work.supplied:
                 await self.means.supplies.open(node.work)
         except BaseException as error:  # noqa: BLE001  # whatever stands in the way of a call is that call's failure
@@ -255,8 +259,24 @@ class Drive:
             self.outcomes.started(unit)
             return True
 
+        done = partial(self._from_thread, unit)
+        if self._is_remote(unit):
+            try:
+                self._stops[id(unit)] = self.means.processes.submit(task_of(unit, self.means), started, done)
+            except Exception as error:  # noqa: BLE001  # what cannot be sent is a failed attempt
+                self._failed(unit, error, self._now())
+            return
         work = partial(run_blocking, unit, blobs, self.means, self._context.copy())
-        self.means.threads.submit(started, work, partial(self._from_thread, unit))
+        self.means.threads.submit(started, work, done)
+
+    def _is_remote(self, unit: Unit) -> bool:
+        work = node_of(unit).work
+        return not work.is_async and self.means.processes.takes(work)
+
+    def _blobs_here(self, unit: Unit) -> list[bytes]:
+        """Digests of the blobs that this process must load before the unit can be called; another process loads its own."""
+        needed = blobs_needed(unit)
+        return [] if needed and self._is_remote(unit) else needed
 
     def _from_thread(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
         try:
@@ -266,6 +286,7 @@ class Drive:
 
     def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
         self._in_threads.pop(id(unit), None)
+        self._stops.pop(id(unit), None)
         if not self._in_threads:
             self._threads_free.set()
         if self.state != "running" or self._is_cancelled or self._is_left:
@@ -277,7 +298,9 @@ class Drive:
         elif any([type(output) is Large for output in done.outputs]):
             self._spawn(self._store_then(unit, done))
         else:
-            self.outcomes.ran(unit, cast("tuple[Output, ...]", done.outputs), done.started, done.ended)
+            outputs = cast("tuple[Output, ...]", done.outputs)
+            self._has_blobs = self._has_blobs or any([output.data is None for output in outputs])
+            self.outcomes.ran(unit, outputs, done.started, done.ended)
         self._idle()
 
     async def _store_then(self, unit: Unit, done: Done) -> None:
@@ -305,7 +328,9 @@ class Drive:
         return tuple(stored)
 
     async def _leave_threads(self) -> None:
-        """Wait for `def` steps that run through the grace time, then name those that go on."""
+        """Stop what runs in other processes, wait for `def` steps through the grace time, then name those that go on."""
+        for stop in list(self._stops.values()):
+            stop()
         if self._in_threads:
             self._threads_free = anyio.Event()
             with anyio.move_on_after(self.means.grace):

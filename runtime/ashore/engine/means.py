@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ashore.engine.looking import Looker
+from ashore.engine.processes import Processes
 from ashore.engine.reuse import Reuse
 from ashore.engine.supplies import Supplies
 from ashore.engine.threads import Threads
@@ -22,6 +23,7 @@ class Means:
     ports: Ports
     reuse: Reuse
     threads: Threads
+    processes: Processes
     looker: Looker
     supplies: Supplies
     grace: float = 10.0

@@ -1,0 +1,49 @@
+"""What the engine knows of other processes: that an attempt of a `def` step may be run by one, and stopped.
+
+Who starts them, keeps them warm and speaks with them is in `ashore.executors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from ashore.files import File
+from ashore.ids import CodeId
+from ashore.works import Step
+
+
+class Task(NamedTuple):
+    """One attempt of a `def` step, as another process can run it: no value in it, only stored forms."""
+
+    work: Step[Any, Any]
+    code: CodeId
+    """Its fingerprint here: a process in which it has another one refuses it."""
+    arguments: tuple[tuple[str, bytes], ...]
+    """By name, encoded (`ashore.engine.sending`)."""
+    blobs: tuple[bytes, ...] = ()
+    """Digests of the blobs that stand for large values in the arguments."""
+    files: tuple[File, ...] = ()
+    """Files among the arguments, as they were looked at."""
+    secrets: tuple[tuple[str, str, str], ...] = ()
+    """Parameter, name and value of each."""
+
+
+Stop = Callable[[], None]
+"""Ends an attempt that is under way, whatever it does: asks first, kills after the grace time. Nothing if it has ended."""
+
+
+class Processes(Protocol):
+    """Where attempts run that need a process of their own."""
+
+    def takes(self, work: Step[Any, Any]) -> bool:
+        """Whether attempts of this step go there."""
+        ...
+
+    def submit(self, task: Task, started: Callable[[], bool], done: Callable[[Any, BaseException | None], None]) -> Stop:
+        """Run the attempt as soon as a process is free: `started()` then, which may still say no, `done(result, error)` after it.
+
+        Both are called on this loop. The result is a `Done` without large values: those are stored already. The error says what
+        became of the process, if that ended before the attempt did.
+        """
+        ...

@@ -1,0 +1,76 @@
+"""One attempt where it runs: arguments loaded from their stored forms, the function called, the result stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ashore.calls import current_scope
+from ashore.engine.hiding import Hiding
+from ashore.engine.invoke import INSIDE_STEP, Done, gives_files, kept, spread
+from ashore.engine.looking import Looker
+from ashore.engine.processes import Task
+from ashore.engine.sending import Receiving
+from ashore.engine.values import Blobs, Large, load_blobs, store_large
+from ashore.events import Output
+from ashore.supplies import Secret
+from ashore.works import Step
+from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What attempts work with where they run."""
+
+    artifacts: ArtifactStore
+    ports: Ports
+    looker: Looker
+    find: Callable[[str, str], Any]
+    """A module by its name and file, imported if need be."""
+
+    async def load(self, task: Task) -> Blobs:
+        """The blobs among the arguments, checked once per process, and mapped. Raises `Missing`, `Corrupt`."""
+        return await load_blobs(self.artifacts, task.blobs)
+
+    def call(self, task: Task, work: Step[Any, Any], blobs: Blobs) -> Done:
+        """Call the step. Never raises: whatever happened is in what it returns. Blocking."""
+        now = self.ports.clock.now
+        started = now()
+        try:
+            outputs = self._call(task, work, blobs)
+        except BaseException as error:  # noqa: BLE001  # SystemExit and the like are this attempt's failure, not the process's
+            return Done((), error, started, now())
+        return Done(outputs, None, started, now())
+
+    def _call(self, task: Task, work: Step[Any, Any], blobs: Blobs) -> tuple[Output | Large, ...]:
+        self._check(task)
+        positional, named = spread(work, Receiving(blobs, self.find).arguments(task.arguments))
+        given = {parameter: Secret(name, value) for parameter, name, value in task.secrets}
+        scope = current_scope.set(INSIDE_STEP)
+        try:
+            result = work.fn(*positional, **named, **given)
+        finally:
+            current_scope.reset(scope)
+        if gives_files(work):
+            result = self.looker.settle(result)
+        self._check(task)
+        return kept(work, result, _hiding(task))
+
+    def _check(self, task: Task) -> None:
+        for file in task.files:
+            self.looker.check(file)
+
+    async def store(self, work: Step[Any, Any], done: Done) -> Done:
+        """The same with blobs in the place of large results, durable. Raises nothing: what cannot be stored is a failure."""
+        if not any(type(output) is Large for output in done.outputs):
+            return done
+        try:
+            return replace_outputs(done, [await self._stored(work, output) for output in done.outputs])
+        except Exception as error:  # noqa: BLE001  # a materializer's, or the store's
+            return Done((), error, done.started, done.ended)
+
+    async def _stored(self, work: Step[Any, Any], output: Output | Large) -> Output:
+        return await store_large(self.artifacts, self.ports.workers, work, output) if type(output) is Large else output
