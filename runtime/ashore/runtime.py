@@ -25,6 +25,8 @@ from ashore.events import (
     Arrivals,
     RunSpace,
 )
+from ashore.executors.attempt import Site
+from ashore.executors.inline import InlineProcesses, found
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.ids import RunId, hash_id
@@ -88,19 +90,20 @@ class Runtime:
         else:
             self.stack = self._asked
         stack = self.stack
-        disk = stack.ports.disk
+        looker = Looker(stack.ports.disk, os.getcwd())
+        supplies = await Supplies(stack.ports.workers, self._resources, self._secrets, self._grace).__aenter__()
+        self._group: TaskGroup = await anyio.create_task_group().__aenter__()
         self.means = Means(
             stack.log,
             stack.artifacts,
             stack.ports,
             Reuse(stack.log, stack.artifacts, stack.ports.workers),
             Threads(stack.ports.workers, self._threads),
-            Looker(disk, os.getcwd()),
-            Supplies(stack.ports.workers, self._resources, self._secrets, self._grace),
+            InlineProcesses(Site(stack.artifacts, stack.ports, looker, found), self._group, self._threads),
+            looker,
+            supplies,
             self._grace,
         )
-        await self.means.supplies.__aenter__()
-        self._group: TaskGroup = await anyio.create_task_group().__aenter__()
         self._drives = Drives(stack, self.means, self._group, self._replaced)
         self._elsewhere = Elsewhere(stack, self._drives, self._group)
         self._group.start_soon(self._elsewhere.listen_later)

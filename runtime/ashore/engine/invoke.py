@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ashore.calls import current_scope
 from ashore.engine.fanout import Element
+from ashore.engine.hiding import Hiding
 from ashore.engine.looking import holds_new_files
 from ashore.engine.means import Means
 from ashore.engine.units import Unit, node_of
@@ -57,13 +58,13 @@ async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | 
         result = await work.fn(**arguments)
     else:
         await means.supplies.open(work)
-        positional, named = _spread(work, arguments)
+        positional, named = spread(work, arguments)
         result = await work.fn(*positional, **named, **means.supplies.given(work))
     if gives_files(work) and holds_new_files(result):
         result = await means.ports.workers.run(means.looker.settle, result)
     if files:
         await means.ports.workers.run(_check, means, files)
-    return _kept(work, result, means)
+    return kept(work, result, means.supplies.hiding)
 
 
 def run_blocking(unit: Unit, blobs: Blobs, means: Means, context: Context) -> Done:
@@ -83,15 +84,15 @@ def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
     files = files_of(unit)
     _check(means, files)
     current_scope.set(INSIDE_STEP)
-    positional, named = _spread(work, _arguments(unit, blobs))
+    positional, named = spread(work, _arguments(unit, blobs))
     result = work.fn(*positional, **named, **means.supplies.given(work))
     if gives_files(work):
         result = means.looker.settle(result)
     _check(means, files)
-    return _kept(work, result, means)
+    return kept(work, result, means.supplies.hiding)
 
 
-def _kept(work: Work[Any, Any], result: Any, means: Means) -> tuple[Output | Large, ...]:
+def kept(work: Work[Any, Any], result: Any, hiding: Hiding) -> tuple[Output | Large, ...]:
     """The result in its stored form. What cannot be stored is not thrown away: the error has it as `.value`."""
     try:
         if work.returns is not None and not conforms(work.returns, result):
@@ -101,7 +102,7 @@ def _kept(work: Work[Any, Any], result: Any, means: Means) -> tuple[Output | Lar
             )
         outputs = tuple(dump_result(work, result))
         if work.supplied:
-            means.supplies.hiding.refuse(work, outputs)
+            hiding.refuse(work, outputs)
     except Exception as error:
         with suppress(Exception):  # a materializer's own class may refuse attributes
             error.value = result  # type: ignore[attr-defined]  # documented: what the step computed
@@ -137,7 +138,7 @@ def _check(means: Means, files: Sequence[File]) -> None:
         means.looker.check(file)
 
 
-def _spread(work: Work[Any, Any], arguments: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+def spread(work: Work[Any, Any], arguments: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
     """Arguments by name as the function takes them: positional-only ones and *args first, **kwargs merged."""
     if work.is_simple:
         return (), arguments

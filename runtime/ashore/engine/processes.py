@@ -16,7 +16,8 @@ from ashore.works import Step
 class Task(NamedTuple):
     """One attempt of a `def` step, as another process can run it: no value in it, only stored forms."""
 
-    work: Step[Any, Any]
+    work: Any
+    """The step (not typed as one: checkers would take it for a method of this class)."""
     code: CodeId
     """Its fingerprint here: a process in which it has another one refuses it."""
     arguments: tuple[tuple[str, bytes], ...]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ashore.calls import current_scope
@@ -16,7 +15,6 @@ from ashore.engine.sending import Receiving
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.events import Output
 from ashore.supplies import Secret
-from ashore.works import Step
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.ports import Ports
 
@@ -35,42 +33,49 @@ class Site:
         """The blobs among the arguments, checked once per process, and mapped. Raises `Missing`, `Corrupt`."""
         return await load_blobs(self.artifacts, task.blobs)
 
-    def call(self, task: Task, work: Step[Any, Any], blobs: Blobs) -> Done:
+    def call(self, task: Task, blobs: Blobs) -> Done:
         """Call the step. Never raises: whatever happened is in what it returns. Blocking."""
         now = self.ports.clock.now
         started = now()
         try:
-            outputs = self._call(task, work, blobs)
+            outputs = self._call(task, blobs)
         except BaseException as error:  # noqa: BLE001  # SystemExit and the like are this attempt's failure, not the process's
             return Done((), error, started, now())
         return Done(outputs, None, started, now())
 
-    def _call(self, task: Task, work: Step[Any, Any], blobs: Blobs) -> tuple[Output | Large, ...]:
+    def _call(self, task: Task, blobs: Blobs) -> tuple[Output | Large, ...]:
+        work, hiding = task.work, Hiding()
         self._check(task)
         positional, named = spread(work, Receiving(blobs, self.find).arguments(task.arguments))
-        given = {parameter: Secret(name, value) for parameter, name, value in task.secrets}
+        for parameter, name, value in task.secrets:
+            named[parameter] = Secret(name, value)
+            hiding.add(name, value)
         scope = current_scope.set(INSIDE_STEP)
         try:
-            result = work.fn(*positional, **named, **given)
+            result = work.fn(*positional, **named)
         finally:
             current_scope.reset(scope)
         if gives_files(work):
             result = self.looker.settle(result)
         self._check(task)
-        return kept(work, result, _hiding(task))
+        return kept(work, result, hiding)
 
     def _check(self, task: Task) -> None:
         for file in task.files:
             self.looker.check(file)
 
-    async def store(self, work: Step[Any, Any], done: Done) -> Done:
-        """The same with blobs in the place of large results, durable. Raises nothing: what cannot be stored is a failure."""
-        if not any(type(output) is Large for output in done.outputs):
-            return done
+    async def store(self, task: Task, done: Done) -> Done:
+        """The same with blobs, durable, in the place of large results. Raises nothing: what cannot be stored is a failure."""
         try:
-            return replace_outputs(done, [await self._stored(work, output) for output in done.outputs])
+            stored = [
+                await store_large(self.artifacts, self.ports.workers, task.work, output) if type(output) is Large else output
+                for output in done.outputs
+            ]
         except Exception as error:  # noqa: BLE001  # a materializer's, or the store's
-            return Done((), error, done.started, done.ended)
+            return done._replace(outputs=(), error=error)
+        return done._replace(outputs=tuple(stored))
 
-    async def _stored(self, work: Step[Any, Any], output: Output | Large) -> Output:
-        return await store_large(self.artifacts, self.ports.workers, work, output) if type(output) is Large else output
+
+def is_to_be_stored(done: Done) -> bool:
+    """Whether there are large results in it."""
+    return any([type(output) is Large for output in done.outputs])

@@ -1,0 +1,17 @@
+"""Which steps run in a process of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ashore.works import Step
+
+
+def asks_for_process(work: Step[Any, Any], *, all_of_them: bool) -> bool:
+    """Whether attempts of this step go to a worker process: it asks for something that a thread cannot give, or all `def` steps do.
+
+    A step with a resource, which is open in this process only, stays here unless it asks itself.
+    """
+    if work.is_async:
+        return False
+    return all_of_them and all([supply.is_secret for supply in work.supplied])
