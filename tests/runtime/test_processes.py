@@ -10,7 +10,7 @@ import pytest
 
 import ashore.executors.inline
 from ashore import File, Handle, Outputs, Runtime, StepError, each, fixed, pipeline, resource, step
-from ashore.works import Step
+from ashore.works import Work
 
 pytestmark = pytest.mark.anyio
 
@@ -131,7 +131,7 @@ def files(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def everything_goes_there(work: Step[Any, Any], *, all_of_them: bool) -> bool:
+def everything_goes_there(work: Work[Any, Any], *, all_of_them: bool) -> bool:
     return not work.is_async
 
 
@@ -158,6 +158,6 @@ async def test_what_is_open_here_is_not_sent(home: Path, monkeypatch: pytest.Mon
     def query(day: str, db: Any = resource("db")) -> str:
         return day
 
-    async with Runtime(home=home, resources={"db": object()}) as runtime:
+    async with Runtime(home=home, resources={"db": object()}):
         with pytest.raises(StepError, match=r"query runs in a process of its own, and its resource 'db' is open in this one"):
             await query("today")

@@ -72,11 +72,9 @@ class Drive:
         self._pumps: Pumps[Any] | None = None
         self._has_blobs = False
         self._in_threads: dict[int, Unit] = {}
-        self._stops: dict[int, Stop] = {}
-        """How those are stopped that run in other processes."""
+        self._stops: dict[int, Stop] = {}  # how those are stopped that run in other processes
         self._threads_free = anyio.Event()
-        self._is_cancelled = self._is_left = False
-        """Whether nothing more is recorded here: whatever still runs is dropped when it ends."""
+        self._is_cancelled = self._is_left = False  # left: nothing more is recorded here, whatever still runs is dropped
         self._timer: TimerHandle | None = None
         self._gathering: TimerHandle | None = None
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ashore.files import File
 from ashore.ids import CodeId
-from ashore.works import Step
+from ashore.works import Work
 
 
 class Task(NamedTuple):
@@ -37,7 +37,7 @@ Stop = Callable[[], None]
 class Processes(Protocol):
     """Where attempts run that need a process of their own."""
 
-    def takes(self, work: Step[Any, Any]) -> bool:
+    def takes(self, work: Work[Any, Any]) -> bool:
         """Whether attempts of this step go there."""
         ...
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ashore.works import Step
+from ashore.works import Work
 
 
-def asks_for_process(work: Step[Any, Any], *, all_of_them: bool) -> bool:
+def asks_for_process(work: Work[Any, Any], *, all_of_them: bool) -> bool:
     """Whether attempts of this step go to a worker process: it asks for something that a thread cannot give, or all `def` steps do.
 
     A step with a resource, which is open in this process only, stays here unless it asks itself.

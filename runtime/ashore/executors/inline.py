@@ -18,7 +18,7 @@ from ashore.engine.invoke import Done
 from ashore.engine.processes import Stop, Task
 from ashore.executors.asking import asks_for_process
 from ashore.executors.attempt import Site, is_to_be_stored
-from ashore.works import Step
+from ashore.works import Work
 
 Started = Callable[[], bool]
 Finished = Callable[[Any, BaseException | None], None]
@@ -38,7 +38,7 @@ class InlineProcesses:
     def __repr__(self) -> str:
         return f"<InlineProcesses: {self._busy} of {self._limit} busy, {len(self._waiting)} waiting>"
 
-    def takes(self, work: Step[Any, Any]) -> bool:
+    def takes(self, work: Work[Any, Any]) -> bool:
         return asks_for_process(work, all_of_them=self._all)
 
     def submit(self, task: Task, started: Started, done: Finished) -> Stop:
