@@ -22,7 +22,7 @@ from ashore_stores.logs.base import EventLog, Frame, Ticket
 
 if TYPE_CHECKING:
     from ashore.driving import Drives
-    from ashore.questions import Why
+    from ashore.questions import Diff, Why
     from ashore.works import Step
 
 T = TypeVar("T")
@@ -125,6 +125,14 @@ class Run(Generic[T_co]):
         if it is given. Raises `NotFound` if the run has no such step.
         """
         answer: Why = await _questions().why_run(self, step)
+        return answer
+
+    async def diff(self, other: Run[Any] | str, *, all: bool = False) -> Diff:
+        """This run and another one (itself, or its id), side by side: what differs, or `all`.
+
+        Parameters, code, inputs, outputs, metrics, durations and versions. Steps that took about as long count as equal.
+        """
+        answer: Diff = await _questions().diff_runs(self, other, everything=all)
         return answer
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:

@@ -27,6 +27,7 @@ HELPS = [
     ["runs"],
     ["show"],
     ["why"],
+    ["diff"],
     ["log"],
     ["log", "verify"],
     ["lineage"],

@@ -112,16 +112,7 @@ class Catalogue:
 
     async def run(self, id: str) -> PastRun[Any]:
         """One run, by its id or the beginning of it, or "@last". Raises `NotFound`."""
-        if id == LAST:
-            return await self.runs().last()
-        low, high = run_range(id)
-        await self._access.fresh()
-        rows = await self._access.ask("runs_like", {"low": low, "high": high})
-        if len(rows) != 1:
-            ids = listed([f"{row['id'][: max(SHORT, len(id) + 2)]} ({row['pipeline']})" for row in rows])
-            raise NotFound(f"{id!r} is the beginning of {len(rows)} runs: {ids}" if rows else f"no run {id!r} is on record")
-        (run,) = await past_runs(self._access, rows)
-        return run
+        return await find_run(self._access, id)
 
     # --- artifacts ---
 
@@ -168,6 +159,21 @@ class Catalogue:
     async def rebuild(self, progress: Progress | None = None) -> Freshness:
         """Make the index anew from the whole log."""
         return await self._access.projector.rebuild(progress)
+
+
+async def find_run(access: Access, id: str) -> PastRun[Any]:
+    """One run, by its id or the beginning of it, or "@last". Raises `NotFound`."""
+    if id == LAST:
+        last: PastRun[Any] = await Runs(access, None, None, 1).last()
+        return last
+    low, high = run_range(id)
+    await access.fresh()
+    rows = await access.ask("runs_like", {"low": low, "high": high})
+    if len(rows) != 1:
+        ids = listed([f"{row['id'][: max(SHORT, len(id) + 2)]} ({row['pipeline']})" for row in rows])
+        raise NotFound(f"{id!r} is the beginning of {len(rows)} runs: {ids}" if rows else f"no run {id!r} is on record")
+    (run,) = await past_runs(access, rows)
+    return run
 
 
 async def past_runs(access: Access, rows: Sequence[Mapping[str, Any]]) -> list[PastRun[Any]]:

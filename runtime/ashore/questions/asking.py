@@ -6,7 +6,8 @@ from typing import Any
 
 from ashore.catalogue.access import Access
 from ashore.ids import InvocationId
-from ashore.questions.reading import on_record, past_run, record_of
+from ashore.questions.diffing import Diff, diff
+from ashore.questions.reading import definitions_of, on_record, past_run, record_of, side_of
 from ashore.questions.why import Reason, Why, reason, why
 from ashore.runs import Run
 from ashore.works import Work
@@ -21,6 +22,15 @@ async def why_run(run: Run[Any], step: Any = None) -> Why:
     """See `Run.why`."""
     async with on_record(run) as (past, access):
         return why(await record_of(past, access, step_name(step)), step_name(step))
+
+
+async def diff_runs(run: Run[Any], other: Run[Any] | str, *, everything: bool = False) -> Diff:
+    """See `Run.diff`."""
+    async with on_record(run) as (past, access):
+        sides = [await side_of(past, access)]
+        sides.append(await side_of(await past_run(access, other if isinstance(other, str) else other.id), access))
+        codes = sides[0].facts.codes | sides[1].facts.codes
+        return diff(sides[0], sides[1], await definitions_of(access, codes), everything=everything)
 
 
 async def why_call(access: Access, run: str, invocation: str) -> Reason:

@@ -54,8 +54,8 @@ def changes_between(
         text = "its code changed in a part that is not on record"
         found.append(Change("code", "", earlier.call.code.hex(), one.call.code.hex(), text))
     found += param_changes(dict(earlier.call.params), dict(one.call.params))
-    found += _files(files_of(earlier), files_of(one))
-    found += _inputs(before.taken(earlier), facts.taken(one), facts.producers(one))
+    found += file_changes(files_of(earlier), files_of(one))
+    found += input_changes(before.taken(earlier), facts.taken(one), facts.producers(one))
     return found
 
 
@@ -127,8 +127,11 @@ def shown(data: bytes | None) -> Any:
 
 
 def _value(data: bytes | None, value: Any) -> str:
-    if data is None:
-        return "not given"
+    return "not given" if data is None else value_text(value)
+
+
+def value_text(value: Any) -> str:
+    """A value, as `shown` gives it, in a few words."""
     if isinstance(value, dict) and isinstance(value.get("file"), str):
         return f"{value['file']} ({value['digest'][:_DIGEST_SHOWN]})" if value.get("digest") else value["file"]
     return _short(json.dumps(value, ensure_ascii=False))
@@ -141,7 +144,7 @@ def _short(text: str) -> str:
 # --- files ---
 
 
-def _files(before: Mapping[str, list[FileUse]], after: Mapping[str, list[FileUse]]) -> Iterator[Change]:
+def file_changes(before: Mapping[str, list[FileUse]], after: Mapping[str, list[FileUse]]) -> Iterator[Change]:
     for argument in dict.fromkeys((*after, *before)):
         old, new = before.get(argument, []), after.get(argument, [])
         if [_content(use) for use in old] != [_content(use) for use in new]:
@@ -172,7 +175,7 @@ def _content(use: FileUse) -> tuple[str, bytes]:
 # --- inputs ---
 
 
-def _inputs(
+def input_changes(
     before: Mapping[str, tuple[bytes, ...] | None],
     after: Mapping[str, tuple[bytes, ...] | None],
     makers: Mapping[str, list[Invocation]],

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from ashore.catalogue import Catalogue, PastRun, of_stack
 from ashore.catalogue.access import Access
-from ashore.catalogue.catalogue import past_runs
+from ashore.catalogue.catalogue import find_run
 from ashore.errors import InternalError
 from ashore.events import StepRan, decode
 from ashore.ids import CacheKey, CodeId, RunId
+from ashore.questions.diffing import Side
 from ashore.questions.facts import Definition, Facts
 from ashore.questions.why import Made, Record
 from ashore.runs import Run
@@ -43,9 +44,14 @@ async def catalogue_of(run: Run[Any]) -> AsyncIterator[Catalogue]:
 
 
 async def past_run(access: Access, run: str) -> PastRun[Any]:
-    """A run of the catalogue, by its whole id."""
-    (found,) = await past_runs(access, await access.ask("runs_like", {"low": run, "high": run}))
-    return found
+    """A run of the catalogue, by its id or the beginning of it. Raises `NotFound`."""
+    return await find_run(access, run)
+
+
+async def side_of(run: PastRun[Any], access: Access) -> Side:
+    """A run, as one side of a comparison."""
+    environment = {"Python": run.python or "", "commit": run.git_commit or "", **run.versions}
+    return Side(run.id, run.state, await facts_of(access.log, run.id), {k: v for k, v in environment.items() if v})
 
 
 async def facts_of(log: EventLog, run: str) -> Facts:

@@ -1,4 +1,4 @@
-"""`ashore why`: what the record answers about a run."""
+"""`ashore why` and `diff`: what the record answers about a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,25 @@ def why(settings: Settings, run: str, step: str | None) -> int:
     return commanded(settings, partial(_why, run, step))
 
 
+def diff(settings: Settings, run: str, other: str, everything: bool) -> int:
+    """Put two runs side by side; the exit code."""
+    return commanded(settings, partial(_diff, run, other, everything))
+
+
 async def _why(name: str, step: str | None, session: Session) -> int:
     async with catalogued(session) as (catalogue, _):
         answer = await (await found_run(catalogue, name)).why(step)
+        if session.settings.json:
+            session.terminal.record(answer.record())
+        else:
+            session.terminal.result_block(str(answer))
+    return DONE
+
+
+async def _diff(name: str, other: str, everything: bool, session: Session) -> int:
+    async with catalogued(session) as (catalogue, _):
+        run = await found_run(catalogue, name)
+        answer = await run.diff(await found_run(catalogue, other), all=everything)
         if session.settings.json:
             session.terminal.record(answer.record())
         else:

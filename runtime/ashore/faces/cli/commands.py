@@ -157,6 +157,15 @@ def why(run: str, step: str | None) -> int:
 
 
 @commands.command()
+@click.argument("run")
+@click.argument("other")
+@click.option("--all", "everything", is_flag=True, help="What is equal, too.")
+def diff(run: str, other: str, everything: bool) -> int:
+    """Put two runs side by side: what differs in parameters, code, inputs, outputs, durations and versions."""
+    return _do("asking:diff", run=run, other=other, everything=everything)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")
