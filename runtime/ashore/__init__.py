@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ashore.errors import NotAValue as NotAValue
     from ashore.errors import NotFound as NotFound
     from ashore.errors import NotInThisVersion as NotInThisVersion
+    from ashore.errors import NotOnThisMachine as NotOnThisMachine
     from ashore.errors import NotStarted as NotStarted
     from ashore.errors import NotSupplied as NotSupplied
     from ashore.errors import RunCancelled as RunCancelled
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ashore.errors import RunLeft as RunLeft
     from ashore.errors import StepError as StepError
     from ashore.errors import StepFailure as StepFailure
+    from ashore.errors import StepTimeout as StepTimeout
     from ashore.errors import TargetError as TargetError
     from ashore.errors import WrongArgument as WrongArgument
     from ashore.files import File as File
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
     from ashore.opening import open as open
     from ashore.options import new as new
     from ashore.outputs import Outputs as Outputs
+    from ashore.policies import Capacity as Capacity
+    from ashore.policies import Done as Done
+    from ashore.policies import Limit as Limit
+    from ashore.policies import Retry as Retry
     from ashore.runs import Run as Run
     from ashore.runtime import Runtime as Runtime
     from ashore.steps import Role as Role
@@ -70,8 +76,8 @@ _PLACES = {
     "ashore.entry": "run start",
     "ashore.errors": """
         AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
-        NotFound NotInThisVersion NotStarted NotSupplied RunCancelled RunFailed RunLeft
-        StepError StepFailure TargetError WrongArgument
+        NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunLeft
+        StepError StepFailure StepTimeout TargetError WrongArgument
     """,
     "ashore.files": "File",
     "ashore.fingerprint": "Cache",
@@ -80,6 +86,7 @@ _PLACES = {
     "ashore.opening": "open",
     "ashore.options": "new",
     "ashore.outputs": "Outputs",
+    "ashore.policies": "Capacity Done Limit Retry",
     "ashore.runs": "Run",
     "ashore.runtime": "Runtime",
     "ashore.steps": "Role datasource deployer drift_detector evaluator pipeline preprocessor splitter step trainer tuner",

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+import msgspec
+
 from ashore.errors import GraphError, NotInThisVersion, user_frame
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.options import Options, checked
 from ashore.outputs import Outputs
+from ashore.policies import Policy, check_key
 from ashore.signatures import Binder, Parameter
 from ashore.supplies import supplies_of
 
@@ -45,7 +48,7 @@ class Definition:
             raise _pipelines_have_none(self)
         self.binder = Binder(self.name, fn, [supply.parameter for supply in self.supplied])
         self.bind = self.binder.bind
-        self.options: Options = checked(self.name, self.where, dict(asked), is_pipeline=is_pipeline)
+        self.options: Options = self.asking(checked(self.name, self.where, dict(asked), is_pipeline=is_pipeline))
         if self.options.on is not None:
             _ = self.arrival
 
@@ -53,6 +56,16 @@ class Definition:
     def where(self) -> str:
         """ "file:line"."""
         return f"{self.file}:{self.line}"
+
+    def asking(self, options: Options) -> Options:
+        """These options for this function. Raises `GraphError` where the two do not go together."""
+        policy = options.policy
+        if policy is None:
+            return options
+        check_key(policy, self.name, self.where, self.binder.names)
+        if not self.is_async and (policy.bounds_time or policy.gpus):
+            raise _processes_come_later(self, policy)
+        return msgspec.structs.replace(options, cache=False) if policy.effects else options
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -179,6 +192,12 @@ def _pipelines_have_none(definition: Definition) -> GraphError:
     names = ", ".join(f"`{supply.parameter}`" for supply in definition.supplied)
     what = f"the pipeline {definition.name} asks for {names}: resources and secrets go to steps"
     return GraphError(what, where=definition.where, mend="Take them out of its signature; each step that needs one asks for it")
+
+
+def _processes_come_later(definition: Definition, policy: Policy) -> NotInThisVersion:
+    option = "timeout" if policy.timeout is not None else "deadline" if policy.deadline is not None else "gpus"
+    what = f"{definition.name} is a `def` with {option}=: that needs a process of its own, which is not in this version of ashore"
+    return NotInThisVersion(what, where=definition.where, mend="Write it as an `async def`, or take the option out")
 
 
 def _names_around(fn: Callable[..., Any]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ class Drives:
     async def _new_drive(self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None) -> Drive:
         graph = wired(prepared, self._replaced)
         await self._means.supplies.check(graph.works())
+        self._means.gate.check(graph.nodes)
         owner, environment = await self._introduce(graph)
         run = new_run_id(self._stack.ports.random.token(RUN_TOKEN_SIZE))
         drive = self._drive(run, graph)
@@ -195,6 +196,7 @@ class Drives:
             prepared = prepared_again(work, history.started)
             graph = wired(prepared, self._replaced)
             await self._means.supplies.check(graph.works())
+            self._means.gate.check(graph.nodes)
             if await self._claim_run(run_id, owner, me):
                 return await self._resume_run(run_id, prepared.work, graph)
         finally:

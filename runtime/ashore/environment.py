@@ -9,10 +9,13 @@ import sys
 
 from ashore.events import EnvironmentSeen, OwnerSeen
 from ashore.ids import hash_id
+from ashore.policies import Capacity
 from ashore_stores.errors import StoreError
 from ashore_stores.ports import Disk
 
 _HEAD_LIMIT = 4096
+_MEMORY_LIMIT = "/sys/fs/cgroup/memory.max"
+_NVIDIA = "/proc/driver/nvidia/gpus"
 _COMMAND_LIMIT = 500
 """Characters of the command line that are kept."""
 
@@ -36,6 +39,19 @@ def who_am_i(owner: bytes, pid: int, at: float) -> OwnerSeen:
     except KeyError:  # a container's user without a name
         user = str(os.getuid())
     return OwnerSeen(owner, pid, platform.node(), user, " ".join(sys.argv)[:_COMMAND_LIMIT], at)
+
+
+def capacity_of_machine(disk: Disk) -> Capacity:
+    """What this process may use of the machine: the processors that it is bound to, its memory limit, its NVIDIA GPUs."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    cpus = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _read(disk, _MEMORY_LIMIT)
+    if limit.isdigit():
+        memory = min(memory, int(limit))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = disk.names(_NVIDIA) if visible is None else [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return Capacity(cpus, memory, len(gpus))
 
 
 def _versions(disk: Disk) -> dict[str, str]:

@@ -86,6 +86,14 @@ class FileChanged(StepError):
     """A file is not what it was when it was looked at: its new content is another version."""
 
 
+class StepTimeout(StepError, TimeoutError):
+    """An attempt was ended because its time was over: `timeout=` for each attempt, `deadline=` for all of them."""
+
+
+class NotOnThisMachine(GraphError):
+    """A step asks for more than this machine has: it would wait for ever."""
+
+
 class RunFailed(ExceptionGroup[Exception], AshoreError):
     """A run failed: an exception group of what failed it, each failure once, at its root."""
 

@@ -208,6 +208,8 @@ class StepStarted(_Event, frozen=True, array_like=True, gc=False, tag=6):
     invocation: InvocationId
     at: float
     attempt: int = 1
+    element: int = -1
+    """Which element, if it is one of a fan-out."""
 
 
 class StepRan(_Event, frozen=True, array_like=True, gc=False, tag=7):
@@ -336,6 +338,21 @@ class ServingStarted(_Event, frozen=True, array_like=True, gc=False, tag=16):
     at: float
 
 
+class AttemptFailed(_Event, frozen=True, array_like=True, gc=False, tag=29):
+    """An attempt failed or was lost, and another follows."""
+
+    run: RunId
+    invocation: InvocationId
+    failure: Failure
+    attempt: int
+    started: float
+    ended: float
+    wait: float = 0.0
+    """Seconds from `ended` until the next one may begin."""
+    element: int = -1
+    """Which element, if it is one of a fan-out."""
+
+
 Event: TypeAlias = (
     OwnerSeen
     | EnvironmentSeen
@@ -353,6 +370,7 @@ Event: TypeAlias = (
     | Arrived
     | ArrivalRefused
     | ServingStarted
+    | AttemptFailed
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Unpack
 
 import msgspec
 
-from ashore.errors import GraphError, NotInThisVersion
+from ashore.errors import GraphError, NotInThisVersion, WrongArgument, did_you_mean, user_line
 from ashore.fingerprint import Cache
+from ashore.policies import POLICY_OPTIONS, Policy, PolicyOptions, policy_of
 
 
 class New(msgspec.Struct, frozen=True):
@@ -36,6 +37,8 @@ class Options(msgspec.Struct, frozen=True):
     """A name for one call, so that calls that look equal are told apart."""
     declared: Cache = Cache()
     """What `cache=Cache(...)` says beside the code: more or less that counts."""
+    policy: Policy | None = None
+    """What a step asks for around its call: retries, time limits, a share of the machine ...; None if it asks for nothing."""
 
 
 W_co = TypeVar("W_co", covariant=True)
@@ -46,19 +49,27 @@ class OptionsOf(Options, Generic[W_co], frozen=True, kw_only=True, eq=False):
 
     of: W_co
 
-    def __call__(self, *, key: str) -> W_co:
-        """The same step or pipeline, to be called with these options."""
+    def __call__(self, *, key: str = "", **asked: Unpack[PolicyOptions]) -> W_co:
+        """The same step or pipeline, to be called with these options: `fit.options(key="a", retry=0)(...)`."""
         work: Any = self.of
-        changed: W_co = work.with_options(msgspec.structs.replace(work.definition.options, key=key))
+        options = work.definition.options
+        if asked:
+            options = work.definition.asking(msgspec.structs.replace(options, policy=_changed(work, options, asked)))
+        changed: W_co = work.with_options(msgspec.structs.replace(options, key=key))
         return changed
 
 
+def _changed(work: Any, options: Options, asked: PolicyOptions) -> Policy | None:
+    unknown = [option for option in asked if option not in POLICY_OPTIONS]
+    if unknown or work.role == "pipeline":
+        name = (unknown or list(asked))[0]
+        mend = did_you_mean(name, POLICY_OPTIONS) or f"There are key, {', '.join(POLICY_OPTIONS)}"
+        raise WrongArgument(f"{work.name}.options has no option `{name}`", where=user_line(), mend=mend)
+    return policy_of(work.name, user_line(), asked, options.policy)
+
+
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "retry": (None, 0),
-    "timeout": (None,),
-    "effects": (None, False),
     "process": (None, False),
-    "gpus": (None, 0),
     "seed": (None,),
     "store": (None, True),
 }
@@ -71,9 +82,8 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
         value = asked.get(option)
         if not any(value is fine or (type(value) is type(fine) and value == fine) for fine in neutral):
             raise _refused(name, where, option, value)
-    limit, cache, on = asked.get("limit"), asked.get("cache"), asked.get("on")
-    if limit is not None and not is_pipeline:
-        raise _refused(name, where, "limit", limit, "on a step ")
+    policy = None if is_pipeline else policy_of(name, where, asked)
+    limit, cache, on = asked.get("limit") if is_pipeline else None, asked.get("cache"), asked.get("on")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise GraphError(f"{name}: limit={limit!r} is no number of runs", where=where, mend="Give a whole number: limit=1")
     declared = cache if isinstance(cache, Cache) else Cache()
@@ -82,7 +92,7 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
         raise _refused(name, where, "cache", cache, "with a time or settings ", "Use cache=True or cache=False")
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
-    return Options(cache=cache, on=on, limit=limit, declared=declared)
+    return Options(cache=cache, on=on, limit=limit, declared=declared, policy=policy)
 
 
 def _refused(name: str, where: str, option: str, value: Any, how: str = "", mend: str = "") -> NotInThisVersion:

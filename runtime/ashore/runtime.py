@@ -15,11 +15,13 @@ from anyio.abc import TaskGroup
 from ashore.calls import Bound
 from ashore.driving import Drives
 from ashore.elsewhere import Elsewhere
+from ashore.engine.gate import Gate
 from ashore.engine.looking import Looker
 from ashore.engine.means import Means
 from ashore.engine.reuse import Reuse
 from ashore.engine.supplies import Secrets, Supplies
 from ashore.engine.threads import Threads
+from ashore.environment import capacity_of_machine
 from ashore.errors import GraphError, KeyConflict, NotFound
 from ashore.events import (
     Arrivals,
@@ -31,6 +33,7 @@ from ashore.files import File
 from ashore.handles import Handle
 from ashore.ids import RunId, hash_id
 from ashore.notices import log
+from ashore.policies import Capacity
 from ashore.replacing import replacements
 from ashore.runs import Driven, Run
 from ashore.stack import LOCAL, Stack, open_stack
@@ -57,6 +60,8 @@ class Runtime:
     closed with the runtime, in reverse order. `secrets` are a mapping, or a function from name to value; else the
     environment. A run whose steps need what is not there is refused when it starts (`NotSupplied`).
 
+    `machine=Capacity(cpus=8, memory="16GB", gpus=1)` is what steps that say `cpus= memory= gpus=` share; else what is there.
+
     `replace={charge: fake}`, for tests: the fake runs in the place of the step, for this runtime.
     """
 
@@ -69,6 +74,7 @@ class Runtime:
         resources: Mapping[str, Any] = NOTHING,
         secrets: Secrets | None = None,
         replace: Mapping[Step[Any, Any], Callable[..., Any]] = NOTHING,
+        machine: Capacity | None = None,
         threads: int | None = None,
         grace: float = 10.0,
         ports: Ports | None = None,
@@ -79,6 +85,7 @@ class Runtime:
         self._resources = resources
         self._secrets = secrets
         self._replaced = replacements(replace)
+        self._machine = machine
         self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
         self._grace = grace
         self._ports = ports
@@ -102,8 +109,10 @@ class Runtime:
             InlineProcesses(Site(stack.artifacts, stack.ports, looker, found), self._group, self._threads),
             looker,
             supplies,
+            Gate(stack.ports.clock, lambda: self._machine or capacity_of_machine(stack.ports.disk)),
             self._grace,
         )
+        self.means.gate.open(self._group)
         self._drives = Drives(stack, self.means, self._group, self._replaced)
         self._elsewhere = Elsewhere(stack, self._drives, self._group)
         self._group.start_soon(self._elsewhere.listen_later)

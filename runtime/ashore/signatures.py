@@ -83,6 +83,11 @@ class Binder:
         """Whether `fn(**arguments)` is right for bound arguments: no *args, **kwargs or positional-only ones."""
         self._tails = self._default_tails() if self._plain else {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parameters that a call gives, in order."""
+        return self._names
+
     def _default_tails(self) -> dict[int, dict[str, Any]]:
         """For each number of positional arguments that is enough: the defaults that follow."""
         tails: dict[int, dict[str, Any]] = {}

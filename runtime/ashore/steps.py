@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from ashore.definitions import Definition
+from ashore.durations import Duration
 from ashore.errors import WrongArgument, did_you_mean, user_line
 from ashore.fingerprint import Cache as Cache
 from ashore.handles import Handle, Handles
 from ashore.options import New
 from ashore.options import new as new
 from ashore.outputs import Outputs
+from ashore.policies import POLICY_OPTIONS, Limit, OnLost, Retry
 from ashore.signatures import Parameter as Parameter
 from ashore.works import Pipeline as Pipeline
 from ashore.works import Step as Step
@@ -93,12 +95,18 @@ class Role:
         self,
         *,
         cache: bool | str | Cache | None = None,
-        retry: int = 0,
-        timeout: str | None = None,
-        limit: int | str | None = None,
-        effects: bool = False,
-        process: bool = False,
+        retry: int | Retry | Callable[[Exception], object] = 0,
+        timeout: Duration | None = None,
+        deadline: Duration | None = None,
+        limit: int | str | Limit | None = None,
+        priority: int = 0,
+        cpus: float = 0,
+        memory: int | str = 0,
         gpus: int = 0,
+        effects: bool = False,
+        on_lost: OnLost = "hold",
+        check: Callable[..., Any] | None = None,
+        process: bool = False,
         seed: int | None = None,
         store: bool = True,
     ) -> Role: ...
@@ -162,7 +170,7 @@ class PipelineRole:
         return _shown("pipeline", self._options)
 
 
-_STEP_OPTIONS: Final = ("cache", "retry", "timeout", "limit", "effects", "process", "gpus", "seed", "store")
+_STEP_OPTIONS: Final = ("cache", *POLICY_OPTIONS, "process", "seed", "store")
 _PIPELINE_OPTIONS: Final = ("on", "limit", "cache")
 
 

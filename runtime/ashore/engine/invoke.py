@@ -53,7 +53,7 @@ async def call_inline(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | 
     files = files_of(unit)
     if files:
         await means.ports.workers.run(_check, means, files)
-    arguments = _arguments(unit, blobs)
+    arguments = arguments_for(unit, blobs)
     if work.is_simple and not work.supplied:
         result = await work.fn(**arguments)
     else:
@@ -84,7 +84,7 @@ def _call(unit: Unit, blobs: Blobs, means: Means) -> tuple[Output | Large, ...]:
     files = files_of(unit)
     _check(means, files)
     current_scope.set(INSIDE_STEP)
-    positional, named = spread(work, _arguments(unit, blobs))
+    positional, named = spread(work, arguments_for(unit, blobs))
     result = work.fn(*positional, **named, **means.supplies.given(work))
     if gives_files(work):
         result = means.looker.settle(result)
@@ -110,7 +110,7 @@ def kept(work: Work[Any, Any], result: Any, hiding: Hiding) -> tuple[Output | La
     return outputs
 
 
-def _arguments(unit: Unit, blobs: Blobs) -> dict[str, Any]:
+def arguments_for(unit: Unit, blobs: Blobs) -> dict[str, Any]:
     if type(unit) is Element:
         return unit.fanout.arguments(unit.index, blobs)
     return arguments_of(unit, blobs)

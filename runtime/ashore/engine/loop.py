@@ -9,19 +9,19 @@ from typing import Any, TypeAlias, cast
 
 import anyio
 
+from ashore.engine.away import Away
 from ashore.engine.failures import exception_of, failure_of
 from ashore.engine.fanout import FanOut
-from ashore.engine.invoke import Done, call_inline, run_blocking
+from ashore.engine.invoke import Done, call_inline
 from ashore.engine.journal import Journal
 from ashore.engine.live.bodies import Bodies, Parts
 from ashore.engine.live.endings import Broken, group_of
 from ashore.engine.live.record import Record
 from ashore.engine.means import Means
 from ashore.engine.outcomes import FRESH, Outcomes
-from ashore.engine.processes import Stop
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
-from ashore.engine.sending import task_of
 from ashore.engine.state import CANCELLED, RUNNING, Machine
+from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
 from ashore.errors import AshoreError, InternalError, StepError
@@ -70,13 +70,12 @@ class Drive:
         self._context = context
         self._now, self._monotonic = means.ports.clock.now, means.ports.clock.monotonic
         self._pumps: Pumps[Any] | None = None
-        self._has_blobs = False
-        self._in_threads: dict[int, Unit] = {}
-        self._stops: dict[int, Stop] = {}  # how those are stopped that run in other processes
-        self._threads_free = anyio.Event()
-        self._is_cancelled = self._is_left = False  # left: nothing more is recorded here, whatever still runs is dropped
+        self._has_blobs = self._is_cancelled = False
+        self.away = Away(means, run, context, self.is_over_for, self.broken)
+        self.is_left = False  # nothing more is recorded here, whatever still runs is dropped
         self._timer: TimerHandle | None = None
         self._gathering: TimerHandle | None = None
+        self.attempts = Attempts(self)
 
     # From outside.
 
@@ -84,8 +83,8 @@ class Drive:
         """Drive the run to its end. Returns when its last event is queued; raises nothing of the steps."""
         if self.bodies is not None or any(node.is_reusable for node in self.graph.nodes):
             await self.means.reuse.warm()
-        self._pumps = Pumps(self.machine.ready, self._begin, self._idle, self._context, self.broken)
-        self.means.reuse.running[self.run] = self._put_on_record
+        self._pumps = Pumps(self.machine.ready, self._begin, self.idle, self._context, self.broken)
+        self.means.reuse.running[self.run] = self.put_on_record
         try:
             if self.bodies is not None:
                 self.bodies.open(self._pumps)
@@ -104,19 +103,20 @@ class Drive:
 
     async def _stop(self, pumps: Pumps[Any]) -> None:
         """Let go of all that runs. What has an outcome keeps it, however the run is left; what comes later is dropped."""
-        left = await pumps.stop(self.means.grace)
+        left = await pumps.stop(self.means.grace, patiently=self._is_cancelled)
+        self.attempts.close()
         if left:
             log.warning(
                 "steps abandoned: they go on after they were cancelled, their results are dropped", steps=left, run=self.run
             )
-        await self._leave_threads()
-        self._is_left = True
+        await self.away.leave()
+        self.is_left = True
         if self.bodies is not None:
             self.bodies.close()
         for timer in (self._timer, self._gathering):
             if timer is not None:
                 timer.cancel()
-        self._put_on_record()
+        self.put_on_record()
         self.means.reuse.running.pop(self.run, None)
 
     def recall(self, events: Sequence[Event]) -> None:
@@ -163,23 +163,29 @@ class Drive:
             return None
         if type(unit) is Node and unit.is_body:
             assert self.bodies is not None
-            self._spawn(self.bodies.run_sub(unit))
+            self.spawn(self.bodies.run_sub(unit))
             return None
         if type(unit) is Node and unit.fan:
-            self._spawn(self._fan_out(unit))
+            self.spawn(self._fan_out(unit))
             return None
-        if self._has_blobs and self._blobs_here(unit):
-            self._spawn(self._alone(unit))
+        if self._has_blobs and self.away.blobs_here(unit):
+            self.spawn(self._alone(unit))
             return None
         if node.is_reusable and self._is_made(unit):
             return None
-        if node.work.is_async:
+        if node.work.is_async and node.trials is None:
             return node.work.definition, self._inline(unit, _NO_BLOBS)
-        if node.work.supplied and not self.means.supplies.is_open(node.work):
-            self._spawn(self._alone(unit))
-            return None
-        self._to_thread(unit, _NO_BLOBS)
+        self._begin_apart(unit, node)
         return None
+
+    def _begin_apart(self, unit: Unit, node: Node) -> None:
+        """Begin what is not awaited on a pump."""
+        if node.trials is not None:
+            self.attempts.begin(unit)
+        elif node.work.supplied and not self.means.supplies.is_open(node.work):
+            self.spawn(self._alone(unit))
+        else:
+            self._to_thread(unit, _NO_BLOBS)
 
     def _is_made(self, unit: Unit) -> bool:
         """Whether its outputs were made before: it is settled with them now, or as soon as they are read."""
@@ -192,7 +198,7 @@ class Drive:
             return True
         if made is None and not reuse.is_recorded(unit.key):
             return False
-        self._spawn(self._alone(unit))
+        self.spawn(self._alone(unit))
         return True
 
     async def _alone(self, unit: Unit) -> None:
@@ -207,7 +213,10 @@ class Drive:
                     self._has_blobs = self._has_blobs or any([output.data is None for output in made.outputs])
                     self.outcomes.reused(unit, made)
                     return
-            blobs = await load_blobs(self.means.artifacts, self._blobs_here(unit))
+            if node.trials is not None:
+                self.attempts.begin(unit)
+                return
+            blobs = await load_blobs(self.means.artifacts, self.away.blobs_here(unit))
             if node.work.supplied:
                 await self.means.supplies.open(node.work)
         except BaseException as error:  # noqa: BLE001  # whatever stands in the way of a call is that call's failure
@@ -224,14 +233,14 @@ class Drive:
         turn, started, begun = self._pumps.turn, self._now(), self._monotonic()
         try:
             outputs = await call_inline(unit, blobs, self.means)
-            stored = await self._stored(unit, outputs)
+            stored = await self.stored(unit, outputs)
         except BaseException as error:  # noqa: BLE001  # a step can never hurt the engine: whatever it raises is a failed attempt
             self._failed_or_ended(unit, error, started)
         else:
             ended = self._now()
             if turn == self._pumps.turn and self._monotonic() - begun >= _BLOCKED:
                 self._warn_if_blocked(unit, self._monotonic() - begun)
-            if not self._is_left:
+            if not self.is_left:
                 self.outcomes.ran(unit, stored, started, ended)
 
     async def _fan_out(self, node: Node) -> None:
@@ -247,71 +256,37 @@ class Drive:
         self.machine.ready.extend(self.outcomes.opened(fanout))  # type: ignore[arg-type]  # the pump takes both
         self._wake()
 
-    # Threads.
+    # Off the loop.
 
     def _to_thread(self, unit: Unit, blobs: Blobs) -> None:
-        def started() -> bool:
-            if self._is_over_for(unit):
-                return False
-            self._in_threads[id(unit)] = unit
-            self.outcomes.started(unit)
-            return True
-
-        done = partial(self._from_thread, unit)
-        if self._is_remote(unit):
-            try:
-                self._stops[id(unit)] = self.means.processes.submit(task_of(unit, self.means), started, done)
-            except Exception as error:  # noqa: BLE001  # what cannot be sent is a failed attempt
-                self._failed(unit, error, self._now())
-            return
-        work = partial(run_blocking, unit, blobs, self.means, self._context.copy())
-        self.means.threads.submit(started, work, done)
-
-    def _is_remote(self, unit: Unit) -> bool:
-        work = node_of(unit).work
-        return not work.is_async and self.means.processes.takes(work)
-
-    def _blobs_here(self, unit: Unit) -> list[bytes]:
-        """Digests of the blobs that this process must load before the unit can be called; another process loads its own."""
-        needed = blobs_needed(unit)
-        return [] if needed and self._is_remote(unit) else needed
-
-    def _from_thread(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
-        try:
-            self._take(unit, done, error)
-        except BaseException as broken:  # noqa: BLE001  # our bug: the run must not wait for ever
-            self.broken(broken)
+        self.away.submit(unit, blobs, partial(self.outcomes.started, unit), partial(self._take, unit))
 
     def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
-        self._in_threads.pop(id(unit), None)
-        self._stops.pop(id(unit), None)
-        if not self._in_threads:
-            self._threads_free.set()
-        if self.state != "running" or self._is_cancelled or self._is_left:
+        if self.state != "running" or self._is_cancelled or self.is_left:
             return
         if done is None:
-            self._failed(unit, error or StepError("the worker thread gave no result"), self._now())
+            self.failed(unit, error or StepError("the worker thread gave no result"), self._now())
         elif done.error is not None:
-            self._failed(unit, done.error, done.started, done.ended)
+            self.failed(unit, done.error, done.started, done.ended)
         elif any([type(output) is Large for output in done.outputs]):
-            self._spawn(self._store_then(unit, done))
+            self.spawn(self._store_then(unit, done))
         else:
             outputs = cast("tuple[Output, ...]", done.outputs)
             self._has_blobs = self._has_blobs or any([output.data is None for output in outputs])
             self.outcomes.ran(unit, outputs, done.started, done.ended)
-        self._idle()
+        self.idle()
 
     async def _store_then(self, unit: Unit, done: Done) -> None:
         try:
-            outputs = await self._stored(unit, done.outputs)
+            outputs = await self.stored(unit, done.outputs)
         except BaseException as error:  # noqa: BLE001  # what cannot be stored is a failed attempt
             self._failed_or_ended(unit, error, done.started, done.ended)
         else:
-            if not self._is_left:
+            if not self.is_left:
                 self.outcomes.ran(unit, outputs, done.started, done.ended)
-        self._idle()
+        self.idle()
 
-    async def _stored(self, unit: Unit, outputs: tuple[Output | Large, ...]) -> tuple[Output, ...]:
+    async def stored(self, unit: Unit, outputs: tuple[Output | Large, ...]) -> tuple[Output, ...]:
         """The outputs with blobs for the large ones: a frame is queued only when its own blobs are durable."""
         if not any([type(output) is Large for output in outputs]):
             return cast("tuple[Output, ...]", outputs)
@@ -324,17 +299,6 @@ class Drive:
             else:
                 stored.append(cast("Output", output))
         return tuple(stored)
-
-    async def _leave_threads(self) -> None:
-        """Stop what runs in other processes, wait for `def` steps through the grace time, then name those that go on."""
-        for stop in list(self._stops.values()):
-            stop()
-        if self._in_threads:
-            self._threads_free = anyio.Event()
-            with anyio.move_on_after(self.means.grace):
-                await self._threads_free.wait()
-        for unit in self._in_threads.values():
-            log.warning("step abandoned: its thread goes on, its result is dropped", step=node_of(unit).work.name, run=self.run)
 
     # Signals.
 
@@ -349,62 +313,70 @@ class Drive:
         if self.bodies is not None and self._pumps is not None:
             self.bodies.turnstile.turn()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], *, kept: bool = False) -> None:
+        """A task of this run; one that is `kept` is not cancelled with it, but waited for."""
         assert self._pumps is not None
-        self._pumps.spawn(work)
+        if kept:
+            self._pumps.spawn_kept(work)
+        else:
+            self._pumps.spawn(work)
 
-    def _is_over_for(self, unit: Unit) -> bool:
+    def is_over_for(self, unit: Unit) -> bool:
         """Whether a unit that waited for a thread is not to run any more: the run ends, or its fan-out failed."""
         return self._pumps is None or self._pumps.stopping or node_of(unit).state != RUNNING
 
-    def _idle(self) -> None:
+    def idle(self) -> None:
         """Nothing is ready: hand on what has gathered, so that others see it and the disk gets it."""
-        if self._is_left:
+        if self.is_left:
             return
         if not self.outcomes.write_columns() and self._timer is None and self._pumps is not None:
             self._timer = self._pumps.later(FRESH, self._in_time)
         if self.bodies is None or self.bodies.turnstile.is_at_rest or self._pumps is None:
-            self._hand_on()
+            self.hand_on()
         elif self._gathering is None:  # a body is about to ask for more: that goes into the same frame
             self._gathering = self._pumps.later(_GATHERED, self._gathered)
 
     def _gathered(self) -> None:
         self._gathering = None
-        if not self._is_left:
-            self._hand_on()
+        if not self.is_left:
+            self.hand_on()
 
-    def _put_on_record(self) -> None:
+    def put_on_record(self) -> None:
         """Hand on all that has gathered, elements of fan-outs too."""
         self.outcomes.write_columns(all_of_them=True)
-        self._hand_on()
+        self.hand_on()
 
     def _in_time(self) -> None:
         self._timer = None
-        self._idle()
+        self.idle()
 
-    def _hand_on(self) -> None:
+    def hand_on(self) -> None:
+        """Hand on what is recorded, without elements that gather."""
         before = self.journal.last
         if before is not None and isinstance(before.error, StoreError):
             self.give_up(before.error)
         else:
             self.journal.flush()
 
-    def _failed(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
+    def failed(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
         """An attempt failed; KeyboardInterrupt cancels the run as well."""
         self.outcomes.broke(unit, error, started, ended)
         if isinstance(error, KeyboardInterrupt):
             self.cancel()
 
     def _failed_or_ended(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
-        """An attempt failed; a stray or foreign cancellation is only its own failure.
+        """An attempt failed; a stray or foreign cancellation is only its own failure. See `is_ended_with`."""
+        if not self.is_ended_with(error):
+            self.failed(unit, error, started, ended)
 
-        But if the run itself is being ended, whatever the attempt makes of that is no outcome. Raises the cancellation then.
-        """
+    def is_ended_with(self, error: BaseException) -> bool:
+        """Whether the run itself is being ended: whatever an attempt makes of that is no outcome. Raises the cancellation then."""
         assert self._pumps is not None
-        if not self._is_left and not (self._pumps.stopping and is_cancelled_from_outside()):
-            self._failed(unit, error, started, ended)
-        elif isinstance(error, anyio.get_cancelled_exc_class()):
+        if not self.is_left and not (self._pumps.stopping and is_cancelled_from_outside()):
+            return False
+        if isinstance(error, anyio.get_cancelled_exc_class()):
             raise error
+        return True
 
     def broken(self, error: BaseException) -> None:
         """A task of ours ended by an exception. The run stops here, instead of waiting for it for ever."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ashore.engine.gate import Gate
 from ashore.engine.looking import Looker
 from ashore.engine.processes import Processes
 from ashore.engine.reuse import Reuse
@@ -26,5 +27,6 @@ class Means:
     processes: Processes
     looker: Looker
     supplies: Supplies
+    gate: Gate
     grace: float = 10.0
     """Seconds that a cancelled `def` step in a thread is waited for before it is named abandoned."""

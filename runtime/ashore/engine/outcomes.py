@@ -15,7 +15,7 @@ from ashore.engine.means import Means
 from ashore.engine.reuse import Made
 from ashore.engine.state import DONE, Machine
 from ashore.engine.units import Unit, node_of
-from ashore.events import Output, StepFailed, StepRan, StepSkipped, StepStarted
+from ashore.events import AttemptFailed, Output, StepFailed, StepRan, StepSkipped, StepStarted
 from ashore.graph import Node, Ref
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
@@ -52,7 +52,25 @@ class Outcomes:
 
     def has_begun(self, node: Node) -> bool:
         """Whether a node that was taken up was called: a `def` step may have waited for a thread."""
+        if node.trials is not None and not node.fan:
+            return node.trials.begun > 0
         return node.work.is_async or node.fan or node.index in self._in_threads
+
+    def tried(self, unit: Unit, attempt: int, at: float) -> None:
+        """An attempt of a step that is tried under a policy begins."""
+        node, element = node_of(unit), unit.index if type(unit) is Element else -1
+        self._journal.record(StepStarted(self._run, node.invocation, at, attempt, element))
+
+    def again(self, unit: Unit, attempt: int, error: BaseException, times: tuple[float, float, float]) -> None:
+        """An attempt failed, and another follows: `times` are start, end and the wait."""
+        node, element = node_of(unit), unit.index if type(unit) is Element else -1
+        reported = annotate(as_exception(error), node, self._run, self._where(unit))
+        _, failure = self._means.supplies.hiding.error(reported)
+        self._journal.record(AttemptFailed(self._run, node.invocation, failure, attempt, *times, element))
+
+    @staticmethod
+    def _where(unit: Unit) -> str:
+        return unit.fanout.describe(unit.index) if type(unit) is Element else ""
 
     def reused(self, unit: Unit, made: Made) -> None:
         """A unit has the outputs that another invocation made."""
@@ -85,8 +103,7 @@ class Outcomes:
         node = node_of(unit)
         if node.state >= DONE:
             return
-        where = unit.fanout.describe(unit.index) if type(unit) is Element else ""
-        reported = annotate(as_exception(error), node, self._run, where)
+        reported = annotate(as_exception(error), node, self._run, self._where(unit))
         if type(unit) is Element:
             self._fail_element(unit, reported, started)
         else:

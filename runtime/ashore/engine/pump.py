@@ -46,6 +46,7 @@ class Pumps(Generic[Unit]):
         self._broken = broken
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept: set[asyncio.Task[None]] = set()
         self._suspending: set[Any] = set()
         self._active: asyncio.Task[None] | None = None
         """The pump that drains the deque now; None while there is none or its step has suspended."""
@@ -90,6 +91,13 @@ class Pumps(Generic[Unit]):
         task.add_done_callback(self._ended)
         return task
 
+    def spawn_kept(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task that is never cancelled: what it does to the world cannot be taken back, so that `stop` waits for it."""
+        task = self._loop.create_task(work, context=self._context.copy())
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+        task.add_done_callback(self._ended)
+
     def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Have `callback` called after a while, unless the timer is cancelled."""
         return self._loop.call_later(seconds, callback)
@@ -107,9 +115,10 @@ class Pumps(Generic[Unit]):
         """Something to wait for."""
         return self._loop.create_future()
 
-    async def stop(self, grace: float) -> int:
+    async def stop(self, grace: float, *, patiently: bool = False) -> int:
         """Cancel what runs and wait until it has ended; a task that goes on is cancelled again a few times, then left alone.
 
+        What is never cancelled is waited for through the grace time as well, or as long as it takes (`patiently`).
         Returns how many tasks were left.
         """
         self.stopping = True
@@ -119,7 +128,9 @@ class Pumps(Generic[Unit]):
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=grace / _REDELIVERIES)
-        return len(self._tasks)
+        if self._kept:
+            await asyncio.wait(self._kept, timeout=None if patiently else grace)
+        return len(self._tasks) + len(self._kept)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from ashore.events import ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped
+from ashore.events import AttemptFailed, ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped, StepStarted
 from ashore.graph import CANCELLED as CANCELLED
 from ashore.graph import DONE as DONE
 from ashore.graph import FAILED as FAILED
@@ -169,7 +169,7 @@ class Machine:
 
     def receive(self, event: Event) -> None:
         """Fold one recorded event of this run in. Events about invocations that nobody asks for are orphans: left alone."""
-        if not isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
+        if not isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan, StepStarted, AttemptFailed)):
             return
         node = self.by_invocation.get(event.invocation)
         if node is None:
@@ -182,8 +182,10 @@ class Machine:
             self.failed(node, event.failure)
         elif isinstance(event, StepSkipped):
             self.skipped(node, event.because, was_running=event.was_running)
-        else:
+        elif isinstance(event, ElementsRan):
             _fold_elements(node, event)
+        elif node.state < DONE:
+            _fold_attempt(node, event)
 
     def fold(self) -> list[tuple[str, str, CacheKey, tuple[Output, ...], RunId]]:
         """The state as plain values: equal for a live run and for the fold of its bytes."""
@@ -211,6 +213,14 @@ def outputs_of(event: ElementsRan, place: int) -> tuple[Output, ...]:
         )
         for column in event.columns
     )
+
+
+def _fold_attempt(node: Node, event: StepStarted | AttemptFailed) -> None:
+    """What has no outcome yet was tried before: the next attempt has the next number."""
+    if event.element < 0:
+        node.attempt = event.attempt + 1
+    if node.trials is not None:
+        node.trials.receive(event)
 
 
 def _fold_elements(node: Node, event: ElementsRan) -> None:

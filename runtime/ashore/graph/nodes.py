@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
+from ashore.attempts import Trials
 from ashore.calls import Bound
 from ashore.definitions import Definition
 from ashore.elements import Each
@@ -119,6 +120,7 @@ class Node:
         "scope",
         "shared",
         "state",
+        "trials",
         "waiters",
         "work",
     )
@@ -146,6 +148,8 @@ class Node:
         self.reused_run = RunId("")
         self.ready_at = 0.0
         self.attempt = 1
+        self.trials: Trials | None = None
+        """Its attempts, if the step asks for anything around its call (or an earlier attempt left something to go on from)."""
         self.shared: Any = UNSET
         """The loaded value, if it is immutable and may be handed to every consumer."""
         self.body: Any = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ashore.attempts import Trials
 from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
 from ashore.definitions import Definition
@@ -82,6 +83,8 @@ class Wiring:
             work = self.graph.replaced.get(work.definition, work)
             node = Node(len(self.nodes), work, self._scope, arguments, invocation)
             _note_inputs(node, bound.options.cache)
+            if bound.options.policy is not None:
+                node.trials = Trials(bound.options.policy)
             self.nodes.append(node)
             self.by_invocation[invocation] = node
             if node.is_body:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ashore.events import Call, ElementsRan, Event, Failure, Invoked, StepFailed, StepRan, StepSkipped
+from ashore.events import AttemptFailed, Call, ElementsRan, Event, Failure, Invoked, StepFailed, StepRan, StepSkipped, StepStarted
 from ashore.ids import InvocationId
 
 
@@ -23,6 +23,7 @@ class Record:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self._calls: dict[InvocationId, Call] = {}
         self._recorded: dict[InvocationId, Recorded] = {}
+        self._attempts: dict[InvocationId, list[Event]] = {}
         self._failures: dict[InvocationId, Failure] = {}
         self._ended: set[InvocationId] = set()
         for place, event in enumerate(events):
@@ -31,6 +32,8 @@ class Record:
             elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
                 before = self._recorded.get(event.invocation)
                 self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,))
+            elif isinstance(event, (StepStarted, AttemptFailed)):
+                self._attempts.setdefault(event.invocation, []).append(event)
             if isinstance(event, StepFailed):
                 self._failures[event.invocation] = event.failure
 
@@ -43,7 +46,10 @@ class Record:
         if is_body and recorded is not None and isinstance(recorded.events[-1], StepSkipped):
             self._ended.add(invocation)
             return None
-        return recorded
+        attempts = self._attempts.pop(invocation, ())
+        if recorded is None:
+            return Recorded(-1, tuple(attempts)) if attempts else None
+        return Recorded(recorded.place, (*attempts, *recorded.events))
 
     def has_call(self, invocation: InvocationId) -> bool:
         """Whether the call is on record."""
