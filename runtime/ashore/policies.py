@@ -89,7 +89,7 @@ class Limit:
         """At most so many starts in so many seconds; None if any number."""
         if self.rate is None:
             return None
-        found = _RATE.fullmatch(self.rate.strip()) if isinstance(self.rate, str) else None
+        found = _RATE.fullmatch(str(self.rate).strip())
         if found is None or not int(found[1]):
             raise GraphError(f"rate={self.rate!r} is no rate", mend='Write starts per time: "10/s", "100/m", "5/10s"')
         return int(found[1]), seconds_of(f"{found[2] or '1'}{found[3]}", "rate=")

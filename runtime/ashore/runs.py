@@ -177,7 +177,8 @@ class Run(Generic[T_co]):
             return await self._value()
         except RunFailed as failed:
             if len(failed.failures) == 1:
-                raise failed.failures[0] from None
+                own = failed.failures[0]
+                raise own from own.__cause__
             raise
 
 

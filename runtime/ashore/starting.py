@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import msgspec
 from anyio.lowlevel import current_token
 
 from ashore.calls import Bound, Call
@@ -21,6 +22,7 @@ from ashore.graph import NOTHING_REPLACED, Graph, call_of, file_use, wire, wire_
 from ashore.handles import Handle
 from ashore.ids import RunId, hash_id
 from ashore.parameters import validated
+from ashore.policies import Policy
 from ashore.replacing import Replacements
 from ashore.runs import Run
 from ashore.targets import target_of
@@ -38,6 +40,8 @@ class Prepared:
     arguments: Mapping[str, Any]
     params: tuple[tuple[str, bytes], ...]
     files: tuple[FileUse, ...]
+    policy: Policy | None
+    """What the call asks for around it; a process that resumes the run goes by the step's own."""
 
     @property
     def digest(self) -> bytes:
@@ -87,12 +91,12 @@ async def prepare(bound: Bound, means: Means) -> Prepared:
         if holds_files(value):
             value = await means.ports.workers.run(_looked_at, means, value)
         arguments[parameter.name] = validated(parameter, value, bound.where)
-    return Prepared(work, arguments, *_recorded(work, arguments))
+    return Prepared(work, arguments, *_recorded(work, arguments), bound.options.policy)
 
 
 def prepared_again(work: Work[Any, Any], started: RunStarted) -> Prepared:
     """The call of a recorded run, for resuming it: recorded arguments, files as they were looked at then."""
-    return Prepared(work, _restored(started), started.params, started.files)
+    return Prepared(work, _restored(started), started.params, started.files, work.options.policy)
 
 
 def wired(prepared: Prepared, replaced: Replacements = NOTHING_REPLACED) -> Graph:
@@ -103,7 +107,8 @@ def wired(prepared: Prepared, replaced: Replacements = NOTHING_REPLACED) -> Grap
     with _without_collecting():
         if isinstance(work, Pipeline):
             return wire(work, prepared.arguments, replaced)
-        return wire_step(Bound(work, dict(prepared.arguments), work.options), replaced)
+        options = msgspec.structs.replace(work.definition.options, policy=prepared.policy)
+        return wire_step(Bound(work, dict(prepared.arguments), options), replaced)
 
 
 @contextmanager

@@ -321,12 +321,7 @@ def test_options_are_read_and_changed_for_one_call() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        {"retry": 3},
-        {"timeout": "30s"},
-        {"effects": True},
         {"process": True},
-        {"limit": 4},
-        {"gpus": 1},
         {"seed": 0},
         {"store": False},
         {"cache": "1d"},

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from ashore.codec import decode, encode
-from ashore.errors import AshoreError, InternalError, StepError, StepFailure
+from ashore.errors import AshoreError, InternalError, StepError, StepFailure, StepTimeout
 from ashore.events import Failure
 from ashore.graph import Node
 from ashore.ids import RunId
@@ -43,7 +43,9 @@ def annotate(error: Exception, node: Node, run: RunId, element: str = "") -> Exc
     with suppress(Exception):  # a class may refuse attributes (a frozen dataclass does)
         error.__traceback__ = trimmed(error.__traceback__)
     if _is_finding(error) and not _where(error):
-        error.__traceback__ = error.__cause__ = None  # its sentence is all that there is to say
+        error.__traceback__ = None
+        if not isinstance(error, StepTimeout):  # with what the step made of the end of its time
+            error.__cause__ = None  # its sentence is all that there is to say
     with suppress(Exception):
         error.add_note(note)
     return error

@@ -14,6 +14,7 @@ from ashore.events import (
     Adopted,
     ArrivalRefused,
     Arrived,
+    AttemptFailed,
     Call,
     CancelAsked,
     ElementsRan,
@@ -325,7 +326,12 @@ class Projection:
             self._reuse[no] = None
 
     def _step_started(self, event: StepStarted, position: int) -> None:
-        self._settle(event.run, event.invocation, position, ("running", event.attempt, None, event.at, None))
+        if event.element < 0:
+            self._settle(event.run, event.invocation, position, ("running", event.attempt, None, event.at, None))
+
+    def _attempt_failed(self, event: AttemptFailed, position: int) -> None:
+        if event.element < 0:
+            self._settle(event.run, event.invocation, position, ("running", event.attempt, None, event.started, None))
 
     def _step_ran(self, event: StepRan, position: int) -> None:
         run = self._runs.get(event.run)
@@ -454,6 +460,7 @@ _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     RunStarted: Projection._run_started,
     Invoked: Projection._invoked,
     StepStarted: Projection._step_started,
+    AttemptFailed: Projection._attempt_failed,
     StepRan: Projection._step_ran,
     StepFailed: Projection._step_failed,
     StepSkipped: Projection._step_skipped,

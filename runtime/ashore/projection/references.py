@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ashore.events import Adopted, CancelAsked, ElementsRan, Invoked, RunEnded, StepFailed, StepRan, StepSkipped, StepStarted
+from ashore.events import (
+    Adopted,
+    AttemptFailed,
+    CancelAsked,
+    ElementsRan,
+    Invoked,
+    RunEnded,
+    StepFailed,
+    StepRan,
+    StepSkipped,
+    StepStarted,
+)
 from ashore.ids import InvocationId, RunId
 
 
@@ -46,6 +57,7 @@ def _none(event: Any) -> Iterable[InvocationId]:
 REFERRING: Final[dict[type, Callable[[Any], Iterable[InvocationId]]]] = {
     Invoked: _called,
     StepStarted: _itself,
+    AttemptFailed: _itself,
     StepRan: _itself,
     StepFailed: _itself,
     StepSkipped: lambda event: (event.invocation, *event.because[:1]),

@@ -8,6 +8,7 @@ from typing import Final
 
 from ashore.events import (
     Adopted,
+    AttemptFailed,
     ElementsRan,
     Event,
     Failure,
@@ -22,7 +23,7 @@ from ashore.events import (
     text_path,
 )
 from ashore.faces.cli.terminal import DIM, GREEN, RED, YELLOW, Terminal
-from ashore.faces.cli.texts import SHORT, duration, failure_line, plural
+from ashore.faces.cli.texts import SHORT, attempt_line, duration, element_of, failure_line, plural
 from ashore.ids import InvocationId
 
 STATE_COLOURS: Final = {
@@ -144,6 +145,9 @@ class Narrator:
             case StepFailed():
                 took = duration(event.ended - event.started)
                 self._terminal.say(f"  {self.progress.name(event.invocation)} failed in {took}: {failure_line(event.failure)}", RED)
+            case AttemptFailed():
+                name = self.progress.name(event.invocation)
+                self._terminal.say(f"  {name}{element_of(event)} {attempt_line(event)}", YELLOW)
             case StepSkipped():
                 self._terminal.say(f"  {self._skipped(event)}", YELLOW)
             case Adopted():

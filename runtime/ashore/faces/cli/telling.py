@@ -12,6 +12,7 @@ from ashore.events import (
     Adopted,
     ArrivalRefused,
     Arrived,
+    AttemptFailed,
     CancelAsked,
     ElementsRan,
     EnvironmentSeen,
@@ -33,7 +34,7 @@ from ashore.faces.cli.naming import found_run
 from ashore.faces.cli.results import event_json, shown_params
 from ashore.faces.cli.session import Session, commanded, opened
 from ashore.faces.cli.settings import DONE, Settings
-from ashore.faces.cli.texts import SHORT, duration, failure_line, moment, parameters, plural
+from ashore.faces.cli.texts import SHORT, attempt_line, duration, element_of, failure_line, moment, parameters, plural
 from ashore.ids import InvocationId, RunId
 from ashore.runs import Happened
 from ashore_stores.keys import Position
@@ -109,7 +110,7 @@ class Teller:
             self._names.pop(event.run, None)
 
     async def _step(self, event: Event) -> str:
-        if not isinstance(event, StepStarted | StepRan | StepFailed | StepSkipped | ElementsRan):
+        if not isinstance(event, StepStarted | AttemptFailed | StepRan | StepFailed | StepSkipped | ElementsRan):
             return ""
         await self._known(event.run)
         return self._names[event.run].get(event.invocation, "")
@@ -139,7 +140,9 @@ def _line(event: Event, step: str) -> str:
 def _step_line(event: Event, step: str) -> str:
     match event:
         case StepStarted():
-            return f"{step} started{f', attempt {event.attempt}' if event.attempt > 1 else ''}"
+            return f"{step}{element_of(event)} started{f', attempt {event.attempt}' if event.attempt > 1 else ''}"
+        case AttemptFailed():
+            return f"{step}{element_of(event)} {attempt_line(event)}"
         case StepRan() if event.reused_run:
             return f"{step} cached from run {event.reused_run[:SHORT]}"
         case StepRan():

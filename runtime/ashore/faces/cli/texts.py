@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from ashore.events import Failure
+from ashore.events import AttemptFailed, Failure, StepStarted
 
 SHORT: Final = 8
 """Digits of an id that are shown at least."""
@@ -100,3 +100,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns side by side, each as wide as it has to be."""
     widths = [max([len(cell) for cell in column]) for column in zip(head, *rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+
+
+def element_of(event: StepStarted | AttemptFailed) -> str:
+    """ "[3]" of an element of a fan-out, else nothing."""
+    return f"[{event.element}]" if event.element >= 0 else ""
+
+
+def attempt_line(event: AttemptFailed) -> str:
+    """What became of an attempt that is followed by another."""
+    following = f"again in {duration(event.wait)}" if event.wait >= 0.05 else "again"
+    return f"failed in attempt {event.attempt}: {failure_line(event.failure)}; {following}"
