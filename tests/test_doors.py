@@ -11,11 +11,12 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": """
-        AshoreError Cache Capacity Done Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items
+        AmbiguousCall AnsweredAlready AshoreError Cache Capacity Done Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items
         KeyConflict Limit MaterializeError NestedCall NotAValue NotFound NotInThisVersion NotOnThisMachine NotStarted
         NotSupplied Outputs Pipeline Resource Retry Role Run RunCancelled RunFailed RunLeft Runtime Secret Step
         StepError StepFailure StepTimeout Stream TargetError WrongArgument datasource deployer drift_detector each
         evaluator fixed new open pipeline preprocessor register resource run secret splitter start step trainer tuner
+        approval first now random sleep strand until uuid within
     """,
     "ashore_stores": """
         ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Damage Digest Disk DiskFile

@@ -46,6 +46,7 @@ WORLD_NAMES = frozenset(name if module == "builtins" else f"{module}.{name}" for
 # Who may, and what. Whole packages first: the real ports, and the kits that stand in for them.
 DOORKEEPERS = ("stores/ashore_stores/system", "stores/ashore_stores/testing", "runtime/ashore/testing")
 EXCEPTIONS: dict[str, frozenset[str]] = {
+    "runtime/ashore/deciding.py": frozenset({"uuid"}),  # the type of an id whose bytes come from the port
     "runtime/ashore/engine/pump.py": frozenset({"asyncio"}),  # the hot path works on tasks and callbacks of the loop itself
     "runtime/ashore/entry.py": frozenset({"asyncio"}),  # the way in: it asks which loop it is in, and there may be none
     "runtime/ashore/fingerprint/owners.py": frozenset({"os.listdir", "open"}),  # reads what installers left

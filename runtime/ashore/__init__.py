@@ -10,11 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ashore.deciding import first as first
+    from ashore.deciding import now as now
+    from ashore.deciding import random as random
+    from ashore.deciding import uuid as uuid
+    from ashore.deciding import within as within
     from ashore.elements import Each as Each
     from ashore.elements import each as each
     from ashore.elements import fixed as fixed
     from ashore.entry import run as run
     from ashore.entry import start as start
+    from ashore.errors import AmbiguousCall as AmbiguousCall
+    from ashore.errors import AnsweredAlready as AnsweredAlready
     from ashore.errors import AshoreError as AshoreError
     from ashore.errors import FileChanged as FileChanged
     from ashore.errors import GraphError as GraphError
@@ -62,20 +69,25 @@ if TYPE_CHECKING:
     from ashore.steps import step as step
     from ashore.steps import trainer as trainer
     from ashore.steps import tuner as tuner
+    from ashore.strands import strand as strand
     from ashore.streams import Items as Items
     from ashore.streams import Stream as Stream
     from ashore.supplies import Resource as Resource
     from ashore.supplies import Secret as Secret
     from ashore.supplies import resource as resource
     from ashore.supplies import secret as secret
+    from ashore.waiting import approval as approval
+    from ashore.waiting import sleep as sleep
+    from ashore.waiting import until as until
     from ashore.works import Pipeline as Pipeline
     from ashore.works import Step as Step
 
 _PLACES = {
+    "ashore.deciding": "first now random uuid within",
     "ashore.elements": "Each each fixed",
     "ashore.entry": "run start",
     "ashore.errors": """
-        AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
+        AmbiguousCall AnsweredAlready AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
         NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunLeft
         StepError StepFailure StepTimeout TargetError WrongArgument
     """,
@@ -90,8 +102,10 @@ _PLACES = {
     "ashore.runs": "Run",
     "ashore.runtime": "Runtime",
     "ashore.steps": "Role datasource deployer drift_detector evaluator pipeline preprocessor splitter step trainer tuner",
+    "ashore.strands": "strand",
     "ashore.streams": "Items Stream",
     "ashore.supplies": "Resource Secret resource secret",
+    "ashore.waiting": "approval sleep until",
     "ashore.works": "Pipeline Step",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}

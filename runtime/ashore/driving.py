@@ -18,7 +18,7 @@ from ashore.environment import look_around, who_am_i
 from ashore.errors import GraphError, RunLeft
 from ashore.events import Adopted, Arrivals, EnvironmentSeen, Event, Invoked, RunSpace, encode
 from ashore.graph import Graph
-from ashore.ids import RUN_TOKEN_SIZE, CodeId, RunId, new_run_id
+from ashore.ids import RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
 from ashore.notices import log
 from ashore.replacing import Replacements
 from ashore.runs import Driven, History, Run
@@ -58,6 +58,12 @@ class Drives:
         run = self.runs.get(run_id)
         if run is not None and isinstance(run._course, Driven):
             run._course.drive.cancel()
+
+    def answered(self, run_id: RunId, invocation: InvocationId) -> None:
+        """Somebody answered a question of a run, in whichever process."""
+        run = self.runs.get(run_id)
+        if run is not None and isinstance(run._course, Driven):
+            run._course.drive.waits.answered(invocation)
 
     async def start_now(self, prepared: Prepared) -> Run[Any]:
         drive = await self._new_drive(prepared)

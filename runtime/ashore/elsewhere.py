@@ -8,8 +8,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ashore.driving import Drives
+from ashore.engine.waits import asked_of
 from ashore.errors import AshoreError
-from ashore.events import CancelAsked, Event, RunEnded, RunSpace, decode, encode
+from ashore.events import Answered, CancelAsked, Event, RunEnded, RunSpace, decode, encode
 from ashore.ids import RunId
 from ashore.notices import log
 from ashore.runs import Ending, History, Run, Watched
@@ -23,6 +24,9 @@ _OWNER_LOOK = 1.0
 """Seconds between looks at whether the owner of a run that is waited for still lives."""
 _LISTEN_AFTER = 1.0
 """Seconds after which a runtime begins to listen for requests from other processes."""
+
+_ASKING = (RunSpace.CANCELS, RunSpace.ANSWERS)
+"""Registers by which other processes ask something of the runs that are driven here."""
 
 
 class Elsewhere:
@@ -42,7 +46,7 @@ class Elsewhere:
         async def cancel(watched: Watched) -> None:
             await self._ask_to_cancel(run_id)
 
-        course = Watched(history, wait, cancel)
+        course = Watched(history, wait, cancel, self._stack.ports.clock)
         assert history.started is not None
         if history.ending is None:
             self._watched.setdefault(run_id, []).append(course)
@@ -107,11 +111,13 @@ class Elsewhere:
         start = await self._stack.log.refresh()
         for topic in self._stack.log.registers(RunSpace.CANCELS):  # asked for before we listened
             self._drives.cancel(RunId(topic.decode()))
+        for key in self._stack.log.registers(RunSpace.ANSWERS):
+            self._drives.answered(*asked_of(key))
         for run_id, courses in list(self._watched.items()):
             await self._catch_up(run_id, courses)
         async for frame in self._stack.log.follow(Position(start)):
             concerned = [topic for topic in frame.batch.topics if RunId(topic.decode()) in self._watched]
-            asked = any(entry.space == RunSpace.CANCELS and entry.value for entry in frame.batch.entries)
+            asked = any(entry.space in _ASKING and entry.value for entry in frame.batch.entries)
             if concerned or asked:
                 self._hear(decode(frame.batch.body, frame.count))
 
@@ -130,3 +136,5 @@ class Elsewhere:
                 self._watched.pop(event.run, None)
             if isinstance(event, CancelAsked):
                 self._drives.cancel(event.run)
+            elif isinstance(event, Answered):
+                self._drives.answered(event.run, event.invocation)

@@ -44,6 +44,10 @@ class WrongArgument(GraphError, TypeError):
     """A call's arguments do not fit the function's parameters: by name, by number or by type."""
 
 
+class AmbiguousCall(GraphError):
+    """Two tasks of a body make equal calls that act on the world or on time: nobody could tell after a crash which was which."""
+
+
 class NotInThisVersion(GraphError):
     """Something that is designed but not built yet was asked for. It is never left out silently."""
 
@@ -150,6 +154,10 @@ class KeyConflict(AshoreError):
         both = f"{_call(pipeline, recorded, differing)}; asked for was {_call(pipeline, asked, differing)}"
         what = f"{differ}the key {key!r} is taken by {taken}{both}"
         super().__init__(what, mend="Start it under another key, or with the arguments of that run")
+
+
+class AnsweredAlready(AshoreError):
+    """A question of a run has its answer: the first one holds."""
 
 
 class HomeError(AshoreError):

@@ -32,6 +32,8 @@ class RunSpace(IntEnum):
     """pipeline name -> owner id of the daemon that serves it."""
     CANCELS = 20
     """run id -> b"asked"; cleared when the run has ended."""
+    ANSWERS = 21
+    """run id and invocation of a question -> b"yes", b"no" or b"late"; cleared when the run has ended."""
     STARTS = LASTING
     """hash of (pipeline, start key) -> run id and arguments' digest."""
 
@@ -353,6 +355,17 @@ class AttemptFailed(_Event, frozen=True, array_like=True, gc=False, tag=29):
     """Which element, if it is one of a fan-out."""
 
 
+class Answered(_Event, frozen=True, array_like=True, gc=False, tag=38):
+    """A question of a run (`approval`) has its answer."""
+
+    run: RunId
+    invocation: InvocationId
+    yes: bool
+    is_late: bool
+    """Nobody answered in time."""
+    at: float
+
+
 Event: TypeAlias = (
     OwnerSeen
     | EnvironmentSeen
@@ -371,6 +384,7 @@ Event: TypeAlias = (
     | ArrivalRefused
     | ServingStarted
     | AttemptFailed
+    | Answered
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

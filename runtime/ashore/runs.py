@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, Type
 
 import anyio
 
+from ashore.answers import answer_run
 from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
 from ashore.engine.values import load_blobs, load_output
@@ -19,6 +20,7 @@ from ashore.results import decode_result, outputs_in
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.keys import Position
 from ashore_stores.logs.base import EventLog, Frame, Ticket
+from ashore_stores.ports import Clock
 
 if TYPE_CHECKING:
     from ashore.driving import Drives
@@ -60,6 +62,10 @@ class Course(Protocol):
         ...
 
     async def cancel(self) -> None: ...
+
+    def now(self) -> float:
+        """The time of what is said about it. Raises where it is only read."""
+        ...
 
     def counts(self) -> dict[str, int]: ...
 
@@ -135,6 +141,15 @@ class Run(Generic[T_co]):
         answer: Diff = await _questions().diff_runs(self, other, everything=all)
         return answer
 
+    async def approve(self, question: str | None = None, *, deny: bool = False) -> str:
+        """Answer the question that it waits for (`approval`), or the one with this text; returns the text. From any process.
+
+        Returns when the answer is durable. Raises `NotFound` if it asks none (or several, and none was named), and
+        `AnsweredAlready` if somebody was first.
+        """
+        recorded = History.of(await self._log.about(self.id.encode()), self.id)
+        return await answer_run(self._log, self.id, recorded.events, question, (not deny, self._course.now()))
+
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end."""
         async with aclosing(self._frames(after)) as frames:
@@ -202,6 +217,9 @@ class Driven:
     def __init__(self, drive: Drive) -> None:
         self.drive = drive
         self.finished = anyio.Event()
+
+    def now(self) -> float:
+        return self.drive.means.ports.clock.now()
 
     @property
     def ticket(self) -> Ticket:
@@ -280,8 +298,10 @@ class Watched:
         history: History,
         wait: Callable[[Watched], Awaitable[Ending]],
         cancel: Callable[[Watched], Awaitable[None]],
+        clock: Clock,
     ) -> None:
         self.history = history
+        self.now = clock.now
         self.over = anyio.Event()
         self._wait = wait
         self._cancel = cancel

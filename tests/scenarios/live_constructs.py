@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 import anyio
 from tests.scenarios import live_world
 
+import ashore
 from ashore import Handle, Outputs, RunFailed, each, fixed, pipeline, step
 
 
@@ -350,7 +352,53 @@ async def shared() -> int:
     return sum(await asyncio.gather(*(use(n) for n in range(4))))
 
 
-RACING = (completed_first, waited_for_first, anyio_group)
+@pipeline
+async def slept() -> str:
+    await ashore.sleep("1h")
+    await ashore.until(ashore.now() + timedelta(days=1))
+    await ashore.sleep("1h")
+    return f"slept {await number(1)}"
+
+
+@pipeline
+async def by_chance() -> list[str]:
+    """What is drawn is on record as soon as somebody acts upon it: with all on record, nothing is drawn again."""
+    ids = [str(ashore.uuid()), str(ashore.uuid())]
+    many = [n for n in range(4) if ashore.random() < 0.5]
+    return [*ids, *[str(await number(n)) for n in many], str(ashore.now())]
+
+
+@pipeline
+async def by_strands() -> list[str]:
+    async def customer(name: str, pause: float) -> str:
+        with ashore.strand(name):
+            await slow(len(name), pause)
+            order = str(ashore.uuid())
+            await ashore.sleep("1s")
+            return f"{name} {order} {await number(len(order))}"
+
+    return list(await asyncio.gather(customer("ann", 0.2), customer("bob", 0.1)))
+
+
+@pipeline
+async def first_of() -> list[int]:
+    place, value = await ashore.first(slow(1, 0.3), slow(2, 0.1), threaded(3))
+    return [place, value, await number(place * 10 + value)]
+
+
+@pipeline
+async def in_time_on_record() -> list[int]:
+    """Time-outs that decide a branch."""
+    found = []
+    for n, pause in ((1, 0.5), (2, 2.0), (3, 1.0)):
+        try:
+            found.append(await ashore.within("1s", slow(n, pause)))
+        except TimeoutError:
+            found.append(await number(-n))
+    return found
+
+
+RACING = (completed_first, waited_for_first, anyio_group, by_chance, by_strands, first_of, in_time_on_record)
 """Those whose result depends on what is done first: it is open as long as that is not on record."""
 
 CONSTRUCTS = (
@@ -386,4 +434,9 @@ CONSTRUCTS = (
     sub_run_that_nobody_handles,
     wired_around_a_body,
     shared,
+    slept,
+    by_chance,
+    by_strands,
+    first_of,
+    in_time_on_record,
 )

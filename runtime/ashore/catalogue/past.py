@@ -85,6 +85,12 @@ class Recorded:
                 mend=f"Cancel it in a Runtime: await (await rt.run('{self._run}')).cancel()",
             )
 
+    def now(self) -> float:
+        raise AshoreError(
+            f"run {self._run[:SHORT]} was read from the catalogue, which only reads",
+            mend=f"Answer it in a Runtime: await (await rt.run('{self._run}')).approve(), or by `ashore approve`",
+        )
+
 
 class PastRun(Run[T_co], Generic[T_co]):
     """A run of the catalogue. `await run` gives its result, `run["fit"]` or `run[fit]` its invocations of a step."""

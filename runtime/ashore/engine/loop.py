@@ -24,8 +24,9 @@ from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
+from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
-from ashore.events import Event, Output, RunEnded, RunSpace, StepSkipped
+from ashore.events import Event, Output, RunEnded, RunSpace, StepSkipped, StepStarted
 from ashore.graph import Graph, Node
 from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
 from ashore.notices import log
@@ -55,11 +56,9 @@ class Drive:
         self._over = anyio.Event()
         self.journal = Journal(means.log, run)
         self.outcomes = Outcomes(means, run, self.machine, self.journal, (self._wake, self._settled))
-        self.bodies: Bodies | None = None
+        self.waits = Waits(means, run, self.journal, self.outcomes)
+        self.bodies = self._bodies(context, introduce) if graph.body is not None or graph.bodies else None
         """What decides while the run goes, if it has an `async def` pipeline in it."""
-        if graph.body is not None or graph.bodies:
-            parts = (means, run, graph, self.machine, self.journal, self.outcomes, context)
-            self.bodies = Bodies(Parts(*parts, self._over.set, self.cancel, introduce))
         self.state = "running"
         self.errors: tuple[Exception, ...] = ()
         """What failed it, once it has failed."""
@@ -76,6 +75,10 @@ class Drive:
         self._timer: TimerHandle | None = None
         self._gathering: TimerHandle | None = None
         self.attempts = Attempts(self)
+
+    def _bodies(self, context: Context, introduce: Introduce) -> Bodies:
+        parts = (self.means, self.run, self.graph, self.machine, self.journal, self.outcomes, context)
+        return Bodies(Parts(*parts, self._over.set, self.cancel, introduce))
 
     # From outside.
 
@@ -122,6 +125,8 @@ class Drive:
     def recall(self, events: Sequence[Event]) -> None:
         """What is on record of this run is final; what is left runs. Bodies take their part when they ask for it."""
         for event in events:
+            if isinstance(event, StepStarted):
+                self.waits.begun.setdefault(event.invocation, event.at)
             if not (isinstance(event, StepSkipped) and event.invocation in self.graph.bodies):  # a sub-run comes to that end again
                 self.machine.receive(event)
         if self.bodies is not None:
@@ -161,9 +166,8 @@ class Drive:
         node = node_of(unit)
         if not take_up(unit):
             return None
-        if type(unit) is Node and unit.is_body:
-            assert self.bodies is not None
-            self.spawn(self.bodies.run_sub(unit))
+        if not node.work.is_step:
+            self.spawn(self.bodies.run_sub(node) if self.bodies is not None and node.is_body else self.waits.wait(node))
             return None
         if type(unit) is Node and unit.fan:
             self.spawn(self._fan_out(unit))
@@ -395,7 +399,7 @@ class Drive:
         failure = failure_of(group_of(broken.own)) if broken.own else None
         self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, broken.roots, failure))
         topic = self.run.encode()
-        self.journal.flush((Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b"")))
+        self.journal.flush((Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b""), *self.waits.forgotten()))
 
     def _broken(self) -> Broken:
         """What failed the run."""

@@ -87,8 +87,9 @@ class Wiring:
                 node.trials = Trials(bound.options.policy)
             self.nodes.append(node)
             self.by_invocation[invocation] = node
-            if node.is_body:
+            if not work.is_step:
                 node.is_reusable = False
+            if node.is_body:
                 self.graph.bodies[invocation] = bound
             self._added(node, identity)
         return node

@@ -9,6 +9,7 @@ from ashore.materialize.base import Unloadable as Unloadable
 from ashore.materialize.base import Unserialisable as Unserialisable
 from ashore.materialize.registry import register as register
 from ashore.materialize.registry import type_name as type_name
+from ashore.materialize.values import VALUE_FORMAT as VALUE_FORMAT
 from ashore.materialize.values import Dumped as Dumped
 from ashore.materialize.values import check_loads_back as check_loads_back
 from ashore.materialize.values import dump_to as dump_to

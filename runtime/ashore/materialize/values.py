@@ -13,7 +13,8 @@ from ashore.materialize.registry import by_format, find, type_name
 from ashore_stores.artifacts.base import Sink
 from ashore_stores.keys import Buffer
 
-_VALUE = VALUES.format
+VALUE_FORMAT = VALUES.format
+"""The format of values that have no materializer of their own: that of `ashore.codec`."""
 _MEND = "Return a type that has a stored form, or register one for it: ashore.register({type}, materializer)"
 
 
@@ -39,7 +40,7 @@ def dump_value(value: Any, *, limit: int, name: str = "result") -> Dumped:
     """
     if is_plain(value) and (data := pack_plain(value)) is not None:
         size = len(data)
-        return Dumped(_VALUE, type(value).__name__, data if size <= limit else None, b"", size)
+        return Dumped(VALUE_FORMAT, type(value).__name__, data if size <= limit else None, b"", size)
     try:
         return _dump(value, limit, name)
     except MaterializeError as error:
@@ -96,7 +97,7 @@ def _told(error: Exception) -> str:
 
 def load_value(format: str, data: Buffer) -> Any:
     """The value: a new object, or a view of `data` that cannot be written to. Raises `Unloadable`."""
-    if format == _VALUE:
+    if format == VALUE_FORMAT:
         return VALUES.load(data)
     materializer = by_format(format)
     try:
@@ -109,7 +110,7 @@ def load_value(format: str, data: Buffer) -> Any:
 
 def may_share(format: str, value: Any) -> bool:
     """Whether a loaded value may be given to several consumers: none of them can change it."""
-    return by_format(format).shares(value) if format != _VALUE else VALUES.shares(value)
+    return by_format(format).shares(value) if format != VALUE_FORMAT else VALUES.shares(value)
 
 
 def check_loads_back(value: Any, format: str, data: Buffer) -> None:
@@ -127,7 +128,7 @@ def check_loads_back(value: Any, format: str, data: Buffer) -> None:
 def _check_loads_back(value: Any, format: str, data: Buffer) -> None:
     kind = type_name(type(value))
     try:
-        loaded = decode(data) if format == _VALUE and is_plain(value) else load_value(format, data)
+        loaded = decode(data) if format == VALUE_FORMAT and is_plain(value) else load_value(format, data)
     except (MaterializeError, ValueError) as error:
         what = f"a {kind} was stored as {format} and cannot be loaded again: {str(error).rstrip('.')}"
         raise Unserialisable(what, mend=_MEND.format(type=kind)) from error
@@ -140,7 +141,7 @@ def _check_loads_back(value: Any, format: str, data: Buffer) -> None:
 
 
 def _has_content(loaded: Any, value: Any, format: str, data: Buffer) -> bool:
-    materializer = by_format(format) if format != _VALUE else VALUES
+    materializer = by_format(format) if format != VALUE_FORMAT else VALUES
     reader = reads_content(materializer)
     if reader is not None:
         return dump_bytes(materializer, loaded)[1] == reader.content_of(data)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ashore.events import (
     Adopted,
+    Answered,
     AttemptFailed,
     CancelAsked,
     ElementsRan,
@@ -65,5 +66,6 @@ REFERRING: Final[dict[type, Callable[[Any], Iterable[InvocationId]]]] = {
     RunEnded: lambda event: event.failed[:1],
     Adopted: _none,
     CancelAsked: _none,
+    Answered: _none,
 }
 """By kind of event that is about a run under way: the invocations it names."""

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
 from ashore.calls import current_scope
+from ashore.codec import decode, encode
 from ashore.engine.failures import as_exception, exception_of
 from ashore.engine.journal import Journal
 from ashore.engine.live.body import Body
+from ashore.engine.live.counting import Counting
 from ashore.engine.live.endings import Broken, kept, outputs_of_body, what_broke
 from ashore.engine.live.record import Record
 from ashore.engine.live.turnstile import SEEN, Turnstile
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, current_task, is_cancelled_from_outside
-from ashore.engine.state import DONE, FAILED, Machine
+from ashore.engine.state import DONE, FAILED, SKIPPED, Machine
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Failure, Invoked, StepSkipped
+from ashore.events import Call, Failure, Invoked, Output, StepRan, StepSkipped
 from ashore.graph import Argument, Graph, Node, call_of, identity_of, occurrence_of
-from ashore.ids import CodeId, InvocationId, RunId
+from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
+from ashore.materialize import VALUE_FORMAT
 from ashore.works import Work
 
 _SOON = 0.001
@@ -70,6 +74,7 @@ class Bodies:
         self._codes: dict[Work[Any, Any], CodeId] = {}
         self._refused: dict[Work[Any, Any], Exception] = {}
         self._latest: dict[InvocationId, Node] = {}
+        self.counting = Counting()
         self._counts: dict[InvocationId, int] = {}
         self._scopes: dict[bytes, int] = {}
         self._handled: set[InvocationId] = set()
@@ -135,7 +140,12 @@ class Bodies:
             turnstile.stir()
 
     def occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
-        """Which invocation a call is. Equal calls of a step are one, but after a failure, and for a source after it was seen."""
+        """Which invocation a call is. Equal calls of a step are one, but after a failure, and for a source after it was seen.
+
+        Those that act on the world or on time are counted. Raises `AmbiguousCall`.
+        """
+        if work.is_wait:
+            return self.counting.next(identity, work.name)
         latest = self._latest.get(identity)
         if latest is None or not self._is_new(latest):
             return identity if latest is None else latest.invocation
@@ -222,6 +232,30 @@ class Bodies:
         self._parts.machine.body_ended()
         if self._parts.machine.is_settled:
             self._parts.over()
+
+    def state(self, invocation: InvocationId, name: str, scope: str, make: Callable[[], Any]) -> Any:
+        """A value that a body takes from outside, as it was when it was first taken."""
+        recorded = self.record.take(invocation, is_body=False)
+        if recorded is not None and isinstance(recorded.events[-1], StepRan):
+            return decode(recorded.events[-1].outputs[0].data or b"")
+        parts, now = self._parts, self.means.ports.clock.now()
+        value = make()
+        data = encode(value)
+        output = Output(hashlib.sha256(data).digest(), len(data), VALUE_FORMAT, type(value).__name__, data)
+        parts.journal.record(Invoked(parts.run, (Call(invocation, name, CodeId(b""), scope),)))
+        parts.journal.record(StepRan(parts.run, invocation, NO_KEY, (output,), now, now, now))
+        return value
+
+    def let_go(self, node: Node) -> None:
+        """Nobody waits any more for this one, which has not happened."""
+        self.admit()
+        if node in self._new:  # it has not even begun
+            self._new.remove(node)
+            node.state, node.waiters = SKIPPED, SEEN
+            self._passed(node)
+            return
+        for skipped in self._parts.machine.skipped(node, (), was_running=True):
+            self._parts.journal.record(StepSkipped(self._parts.run, skipped.invocation, (), True))
 
     # What they see.
 

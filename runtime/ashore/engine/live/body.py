@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ashore.calls import Bound
@@ -10,10 +12,11 @@ from ashore.engine.pump import give_way
 from ashore.engine.state import DONE
 from ashore.engine.values import load_blobs, load_source, outputs_at
 from ashore.errors import GraphError
-from ashore.graph import Node, Ref, Source, Wiring
+from ashore.graph import Node, Ref, Source, Wiring, identity_of
 from ashore.handles import Handle
 from ashore.ids import InvocationId
 from ashore.works import Pipeline, Work
+from ashore_stores.ports import Ports
 
 if TYPE_CHECKING:
     from ashore.engine.live.bodies import Bodies
@@ -73,6 +76,37 @@ class Body(Wiring):
         if node.state != DONE:
             raise bodies.error_of(node)
         return await self._value(Ref(node, handle.output)) if bodies.has_blobs else load_source(Ref(node, handle.output), {})
+
+    async def first(self, handles: Sequence[Handle[Any]]) -> int:
+        """Which of these has an outcome first, by the order of the log. Of those that had one already, the first given."""
+        nodes = [self._ref(handle).node for handle in handles]
+        bodies = self._bodies
+        if not any(node.waiters is SEEN for node in nodes):
+            bodies.admit()
+            future = bodies.future()
+            for node in nodes:
+                node.waiters = [*(node.waiters or ()), future]
+            bodies.waits()
+            try:
+                await future
+            finally:
+                bodies.turnstile.stir()
+        return next(place for place, node in enumerate(nodes) if node.waiters is SEEN)
+
+    def let_go(self, handle: Handle[Any]) -> None:
+        """A wait that nobody waits for any more: it does not keep the run."""
+        node = self._ref(handle).node
+        if node.state < DONE:
+            self._bodies.let_go(node)
+
+    def state(self, name: str, make: Callable[[Ports], Any]) -> Any:
+        """A value that is taken from outside once, and the same after a crash."""
+        if self.is_over:
+            raise GraphError(f"{name}() was called after the body of {self.work.name} had returned")
+        bodies = self._bodies
+        bodies.touched()
+        invocation = bodies.counting.next(identity_of(self._scope, name.encode(), ()), f"ashore.{name}")
+        return bodies.state(invocation, name, self._scope, partial(make, bodies.means.ports))
 
     async def _take_turns(self) -> None:
         """Let the loop have a turn now and then, though nothing has to be waited for."""

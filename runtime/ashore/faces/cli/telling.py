@@ -10,6 +10,7 @@ from typing import Any
 from ashore.catalogue import of_stack
 from ashore.events import (
     Adopted,
+    Answered,
     ArrivalRefused,
     Arrived,
     AttemptFailed,
@@ -171,6 +172,8 @@ def _run_line(event: Event) -> str:
             return f"adopted by {event.owner.hex()[:SHORT]} from {event.former.hex()[:SHORT]}"
         case CancelAsked():
             return "asked to be cancelled"
+        case Answered():
+            return "nobody answered in time" if event.is_late else "approved" if event.yes else "denied"
         case _:
             return ""
 
