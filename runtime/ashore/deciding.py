@@ -30,6 +30,8 @@ async def first(*handles: Handle[T]) -> tuple[int, T]:
 
     Raises what that one failed with. The others go on.
     """
+    for handle in handles:
+        handle.claim()
     body = _body("first", "asyncio.wait")
     if not handles:
         raise GraphError("first() has nothing to wait for", where=user_line(), mend="Give it handles: first(a, b)")
@@ -42,6 +44,7 @@ async def within(limit: Duration, handle: Handle[T]) -> T:
 
     The step that comes too late goes on.
     """
+    handle.claim()
     body = _body("within", "asyncio.wait_for")
     alarm = timer(limit, handle)
     if await body.first((handle, alarm)):

@@ -166,6 +166,15 @@ def diff(run: str, other: str, everything: bool) -> int:
 
 
 @commands.command()
+@click.argument("run")
+@click.argument("question", required=False)
+@click.option("--deny", is_flag=True, help="Say no.")
+def approve(run: str, question: str | None, deny: bool) -> int:
+    """Answer the question that a run waits for: yes, or with --deny no. QUESTION is its text, if there are several."""
+    return _do("answering:approve", run=run, question=question, deny=deny)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")
