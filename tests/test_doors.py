@@ -11,7 +11,8 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": """
-        AmbiguousCall AnsweredAlready AshoreError Cache Capacity Done Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items
+        AmbiguousCall AnsweredAlready
+        AshoreError Cache Capacity Done Each File FileChanged GraphError Handle Handles HomeError InsideLoop Items
         KeyConflict Limit MaterializeError NestedCall NotAValue NotFound NotInThisVersion NotOnThisMachine NotStarted
         NotSupplied Outputs Pipeline Resource Retry Role Run RunCancelled RunFailed RunLeft Runtime Secret Step
         StepError StepFailure StepTimeout Stream TargetError WrongArgument datasource deployer drift_detector each
