@@ -32,6 +32,31 @@ def outputs_in(result: bytes) -> list[Output]:
     return found
 
 
+def identity_of(result: bytes) -> bytes:
+    """What equal results have in common, however and wherever they were made: their shape, and the content of their outputs."""
+    return msgspec.msgpack.encode(_by_content(msgspec.msgpack.decode(result))) if result else b""
+
+
+def _by_content(shape: list[Any]) -> list[Any]:
+    tag, content = shape
+    if tag == "o":
+        return [tag, _content(content)]
+    if tag == "t":
+        return [tag, [_content(output) for output in content]]
+    if tag == "n":
+        return [tag, [*content[:2], [_content(output) for output in content[2]]]]
+    if tag == "p":
+        return shape
+    if tag == "d":
+        return [tag, [[key, _by_content(item)] for key, item in content]]
+    return [tag, [_by_content(item) for item in content]]
+
+
+def _content(output: Any) -> list[Any]:
+    known = msgspec.convert(output, Output)
+    return [known.format, known.type, known.identity]
+
+
 def decode_result(result: bytes, load: Callable[[Output], Any]) -> Any:
     """The value, each output by what `load` gives for it."""
     return _build(msgspec.msgpack.decode(result), load) if result else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -14,6 +14,7 @@ from ashore_stores import Damage as Damage
 from ashore_stores import LocalArtifactStore, open_segment_log, system_ports, verify_log
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import Missing, StoreError
+from ashore_stores.index.base import MetadataIndex
 from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
 
@@ -28,6 +29,8 @@ class Stack:
     ports: Ports
     log: EventLog
     artifacts: ArtifactStore
+    index: Callable[[], MetadataIndex] | None = None
+    """Makes the index of a stack that has no folder for one."""
 
     async def aclose(self) -> None:
         """Close them all. Whoever is cancelled meanwhile, however often, still waits for it: in a task of its own it is not hit."""

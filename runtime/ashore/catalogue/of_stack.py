@@ -11,5 +11,6 @@ from ashore_stores.index.opening import open_index
 
 def of_stack(stack: Stack, *, owned: bool = True) -> Catalogue:
     """The catalogue of a stack that is open; closing it closes the stack, if that is owned."""
-    index = open_index(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION)
+    made = stack.index
+    index = open_index(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION) if made is None else made()
     return Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose if owned else None)
