@@ -19,6 +19,7 @@ DOORS: dict[str, str] = {
         evaluator fixed new open pipeline preprocessor register resource run secret splitter start step trainer tuner
         approval first now random sleep strand until uuid within
     """,
+    "ashore.testing": "ManualClock MemoryStack Recorder Resumed assert_resumes",
     "ashore_stores": """
         ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Damage Digest Disk DiskFile
         Entry EventLog Fenced FileStat Frame Full Judged LocalArtifactStore LogSettings LogStatistics

@@ -77,6 +77,7 @@ class World:
                 log.kill()
             self.shared.listeners.clear()
             loop.close()
+            loop.end_threads()
             self._forget()
 
     def _forget(self) -> None:
@@ -177,6 +178,13 @@ class _Loop(SimLoop):
 
         self.call_soon(turn)
         return asyncio.wrap_future(result, loop=self)
+
+    def end_threads(self) -> None:
+        """anyio's threads end with the task that asked for them, which never ended if it was killed: they would go on for ever."""
+        for thread in set(threading.enumerate()) - self._threads:
+            stop = getattr(thread, "stop", None)
+            if stop is not None and getattr(thread, "loop", None) is self:
+                stop()
 
     def _write_to_self(self) -> None:
         self._heard.set()

@@ -86,22 +86,23 @@ def assert_resumes(  # the front of a proof: what it is about, how much of it, a
     `fresh` is called before each history, to set the outside back; `same(value, resumed)` compares values that are not equal by
     content; all else is for the `Runtime`: `resources=`, `secrets=`, `replace=`.
 
-    It has a loop of its own, without sockets: replace the steps that talk to others. Call it from a plain `def test_...`.
+    It makes about `schedules` times the number of events as many histories: seconds for a small pipeline. It has a loop of
+    its own, without sockets: replace the steps that talk to others. Call it from a plain `def test_...`.
     """
-    _check_place()
     call.claim()
+    _check_place()
     with silence():
         return _prove(_Trial(call, effects, fresh, runtime), schedules, may_hold=may_hold, same=same)
 
 
 def _prove(trial: _Trial, schedules: int, *, may_hold: bool, same: Callable[[Any, Any], bool] | None) -> Resumed:
-    first = trial.whole(seed=0)
-    done = Resumed(schedules, value=first.end.value)
-    for seed in range(schedules):
-        whole = trial.whole(seed)
+    wholes = [trial.whole(seed) for seed in range(schedules)]
+    first = wholes[0]
+    for seed, whole in enumerate(wholes):
         if whole.end != first.end and not _are_same(first.end, whole.end, same):
             raise AssertionError(f"schedule {seed} changes the end, without any crash: {first.end}; then {whole.end}")
-        done.events = max(done.events, whole.events)
+    done = Resumed(schedules, max(whole.events for whole in wholes), value=first.end.value)
+    for seed, whole in enumerate(wholes):
         for crash in whole.crashes(with_late=trial.has_effects):
             resumed = trial.resumed(seed, crash)
             problem = resumed.problem(whole, may_hold=may_hold, same=same)
