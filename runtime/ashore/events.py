@@ -113,6 +113,18 @@ class Call(_Record, frozen=True, array_like=True, gc=False):
     """Plain parameters, by name, encoded (`ashore.codec`)."""
     fan: bool = False
     """Whether this is a fan-out: one invocation for each element."""
+    given: int = 0
+    """How many values its body had been given (`Awaited`), if a plain parameter may have been made of them."""
+
+
+class Awaited(_Record, frozen=True, array_like=True, gc=False):
+    """A value that a body was given: the `place`-th in its scope, from 0."""
+
+    scope: str
+    place: int
+    invocation: InvocationId
+    output: int
+    """Which output; -1: all elements of a fan-out."""
 
 
 class Column(_Record, frozen=True, array_like=True, gc=False):
@@ -201,6 +213,8 @@ class Invoked(_Event, frozen=True, array_like=True, gc=False, tag=5):
 
     run: RunId
     calls: tuple[Call, ...]
+    awaited: tuple[Awaited, ...] = ()
+    """Values that bodies were given before they made these calls."""
 
 
 class StepStarted(_Event, frozen=True, array_like=True, gc=False, tag=6):

@@ -60,7 +60,7 @@ class Work(Generic[F_co, H_co]):
         """Whether it is an `async def` pipeline: its body decides while the run goes."""
         self.is_wait = definition.role == "wait"
         """Whether it is no step of a user's, but a wait for time or for people."""
-        self.is_step = not self.is_body and not self.is_wait
+        self.is_step = not self.is_body and definition.role not in ("wait", "value")
         self.is_simple = definition.binder.is_simple
         """Whether `fn(**arguments)` is right for bound arguments: no *args, **kwargs or positional-only ones."""
         self._fn: Any = definition.fn if instance is _NOBODY else definition.fn.__get__(instance)

@@ -167,7 +167,7 @@ class Drive:
         if not take_up(unit):
             return None
         if not node.work.is_step:
-            self.spawn(self.bodies.run_sub(node) if self.bodies is not None and node.is_body else self.waits.wait(node))
+            self.spawn(self.waits.wait(node) if node.work.is_wait or self.bodies is None else self.bodies.run(node))
             return None
         if type(unit) is Node and unit.fan:
             self.spawn(self._fan_out(unit))

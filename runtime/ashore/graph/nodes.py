@@ -64,7 +64,7 @@ Source: TypeAlias = Ref | FileRef
 class Argument:
     """One argument of a node: a template with places for inputs, or a plain value."""
 
-    __slots__ = ("each", "encoded", "fresh", "name", "paths", "sources", "template")
+    __slots__ = ("each", "encoded", "fresh", "name", "origin", "paths", "sources", "template")
 
     def __init__(
         self, name: str, template: Any, sources: Sequence[Source], paths: Sequence[str], encoded: bytes, each: Each[Any] | None
@@ -78,6 +78,8 @@ class Argument:
         self.each = each
         self.fresh = not sources and not isinstance(template, _PLAIN)
         """Whether each consumer needs a copy of its own of this plain value."""
+        self.origin: Ref | None = None
+        """The output that this plain value is equal to, if a body was given that: for lineage only."""
 
     @property
     def places(self) -> bytes:
@@ -108,6 +110,7 @@ class Node:
         "elements",
         "failure",
         "fan",
+        "given",
         "has_files",
         "index",
         "invocation",
@@ -138,8 +141,7 @@ class Node:
         self.code: CodeId = CodeId(b"")
         self.consumers: list[Node] = []
 
-        self.state = WAITING
-        self.missing = 0
+        self.state, self.missing = WAITING, 0
         self.key: CacheKey = CacheKey(b"")
         self.outputs: tuple[Output, ...] = ()
         self.elements: Fan | None = None
@@ -152,10 +154,11 @@ class Node:
         """Its attempts, if the step asks for anything around its call (or an earlier attempt left something to go on from)."""
         self.shared: Any = UNSET
         """The loaded value, if it is immutable and may be handed to every consumer."""
+        # The engine's, where a body decides: which one asked for it, what waits for its outcome there, and how many values
+        # the body had been given, if this may be made of them.
         self.body: Any = None
-        """The body that asked for it, if that is an `async def`; the engine's."""
         self.waiters: Any = None
-        """What waits in a body for its outcome; the engine's."""
+        self.given = 0
 
     @property
     def is_body(self) -> bool:

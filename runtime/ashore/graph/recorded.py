@@ -20,7 +20,10 @@ def call_of(node: Node) -> Call:
                 files.append(file_use(path, source.file))
         if argument.encoded and not argument.sources:  # with some it is a skeleton, which names the call but is no value
             params.append((argument.name, argument.encoded))
-    return Call(node.invocation, node.work.name, node.code, node.scope, tuple(inputs), tuple(files), tuple(params), node.fan)
+            if argument.origin is not None:
+                inputs.append(Input(argument.name, argument.origin.node.invocation, _output_place(argument.origin)))
+    taken = (tuple(inputs), tuple(files), tuple(params))
+    return Call(node.invocation, node.work.name, node.code, node.scope, *taken, node.fan, node.given)
 
 
 def _output_place(source: Ref) -> int:

@@ -180,6 +180,10 @@ class Wiring:
             return named if len(sources) > before else value
         if isinstance(value, Each):
             raise GraphError(f"each(...) stands inside {path}: pass it as an argument of its own, by position")
+        return value if kind in _PLAIN else self._leaf(value, path, sources, paths)
+
+    def _leaf(self, value: Any, path: str, sources: list[Source], paths: list[str]) -> Any:
+        """What stands for a value that is neither plain nor a container."""
         return value
 
     @staticmethod

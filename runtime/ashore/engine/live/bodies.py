@@ -14,7 +14,7 @@ from ashore.engine.failures import as_exception, exception_of
 from ashore.engine.journal import Journal
 from ashore.engine.live.body import Body
 from ashore.engine.live.counting import Counting
-from ashore.engine.live.endings import Broken, kept, outputs_of_body, what_broke
+from ashore.engine.live.endings import Broken, kept, outputs_of_body, stored, what_broke
 from ashore.engine.live.record import Record
 from ashore.engine.live.turnstile import SEEN, Turnstile
 from ashore.engine.means import Means
@@ -65,6 +65,8 @@ class Bodies:
         self._raised: Exception | None = None
         """What the run's own body raised."""
         self._parts = parts
+        self.made: dict[InvocationId, Output] = {}
+        """Values that bodies made and that are not stored yet."""
         self._pumps: Pumps[Any]
         self._root_task: Any = None
         self._new: list[Node] = []
@@ -203,9 +205,11 @@ class Bodies:
 
     def _admit(self, nodes: list[Node]) -> None:
         parts = self._parts
-        calls = tuple([call_of(node) for node in nodes if not self.record.has_call(node.invocation)])
-        if calls:
-            parts.journal.record(Invoked(parts.run, calls))
+        new = [node for node in nodes if not self.record.has_call(node.invocation)]
+        if new:
+            given = {id(node.body): node.body.given for node in new if node.given}
+            awaited = tuple([one for body in given.values() for one in body.untold()])
+            parts.journal.record(Invoked(parts.run, tuple([call_of(node) for node in new]), awaited))
         for node in nodes:
             for skipped in parts.machine.admit(node):
                 parts.journal.record(StepSkipped(parts.run, skipped.invocation, tuple(skipped.because)))
@@ -245,6 +249,17 @@ class Bodies:
         parts.journal.record(Invoked(parts.run, (Call(invocation, name, CodeId(b""), scope),)))
         parts.journal.record(StepRan(parts.run, invocation, NO_KEY, (output,), now, now, now))
         return value
+
+    async def _keep(self, node: Node) -> None:
+        """Store a value that a body made."""
+        output, now = self.made.pop(node.invocation), self.means.ports.clock.now
+        started = now()
+        try:
+            kept = await stored(output, self.means)
+        except Exception as error:  # noqa: BLE001  # a disk that is full, ...: the calls that need it cannot run
+            self._parts.outcomes.broke(node, error, started)
+        else:
+            self._parts.outcomes.ran(node, (kept,), started, now())
 
     def let_go(self, node: Node) -> None:
         """Nobody waits any more for this one, which has not happened."""
@@ -296,7 +311,11 @@ class Bodies:
 
     # Sub-runs.
 
-    async def run_sub(self, node: Node) -> None:
+    async def run(self, node: Node) -> None:
+        """Settle an invocation that is no step: a sub-run, or a value that a body made."""
+        await (self._run_sub(node) if node.is_body else self._keep(node))
+
+    async def _run_sub(self, node: Node) -> None:
         """Run the body of a sub-run to its end, and settle its invocation."""
         bound = self.graph.bodies[node.invocation]
         body = Body(self, node.work, f"{node.scope}/{node.work.name}:{node.invocation.hex()[:8]}".removeprefix("/"), node)

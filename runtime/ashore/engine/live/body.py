@@ -7,14 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ashore.calls import Bound
+from ashore.engine.live.passing import Given, dumped, is_recordable, made_node
 from ashore.engine.live.turnstile import SEEN
 from ashore.engine.pump import give_way
 from ashore.engine.state import DONE
 from ashore.engine.values import load_blobs, load_source, outputs_at
 from ashore.errors import GraphError
-from ashore.graph import Node, Ref, Source, Wiring, identity_of
+from ashore.graph import Argument, Node, Ref, Source, Wiring, identity_of
 from ashore.handles import Handle
 from ashore.ids import InvocationId
+from ashore.signatures import Parameter
 from ashore.works import Pipeline, Work
 from ashore_stores.ports import Ports
 
@@ -41,6 +43,7 @@ class Body(Wiring):
         """What waits until nothing is pending."""
         self._bodies = bodies
         self._awaits = 0
+        self.given = Given(scope)
 
     def called(self, bound: Bound) -> Any:
         """Take a call: it starts when the body next suspends."""
@@ -75,7 +78,9 @@ class Body(Wiring):
             await self._take_turns()
         if node.state != DONE:
             raise bodies.error_of(node)
-        return await self._value(Ref(node, handle.output)) if bodies.has_blobs else load_source(Ref(node, handle.output), {})
+        ref = Ref(node, handle.output)
+        self.given.take(ref)
+        return await self._value(ref)
 
     async def first(self, handles: Sequence[Handle[Any]]) -> int:
         """Which of these has an outcome first, by the order of the log. Of those that had one already, the first given."""
@@ -139,7 +144,33 @@ class Body(Wiring):
     def _occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
         return self._bodies.occurrence(identity, work)
 
+    def _argument(self, work: Work[Any, Any], parameter: Parameter, value: Any) -> Argument:
+        argument = super()._argument(work, parameter, value)
+        if argument.encoded and not argument.sources:
+            argument.origin = self.given.origin(argument)
+        return argument
+
+    def _leaf(self, value: Any, path: str, sources: list[Source], paths: list[str]) -> Any:
+        """A value that events cannot hold is that of a handle that was awaited, or one that the body made: it is stored."""
+        if is_recordable(value):
+            return value
+        output = dumped(value, path)
+        ref = self.given.of_content(output.identity)
+        if ref is None:
+            node = made_node(len(self.nodes), self._scope, output)
+            known = self.by_invocation.get(node.invocation)
+            if known is None:
+                self.nodes.append(node)
+                self.by_invocation[node.invocation] = node
+                self._bodies.made[node.invocation] = output
+                node.given = len(self.given)
+                self._added(node, node.invocation)
+            ref = Ref(known or node, None)
+        return self._found(ref, path, sources, paths)
+
     def _added(self, node: Node, identity: InvocationId) -> None:
+        if self.given and any(not one.sources and one.origin is None and one.encoded for one in node.arguments):
+            node.given = len(self.given)
         node.body = self
         self.pending += 1
         self._bodies.asked(node, identity)

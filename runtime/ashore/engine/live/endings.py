@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from ashore.codec import Unencodable, encode
 from ashore.engine.means import Means
-from ashore.engine.values import Large, blobs_in, dump_result, dump_whole, load_blobs, load_source, store_large
+from ashore.engine.values import INLINE_LIMIT, Large, blobs_in, dump_result, dump_whole, load_blobs, load_source, store_large
 from ashore.events import Output
 from ashore.graph import Ref, fill, sources_in
 from ashore.ids import InvocationId
 from ashore.works import Work
+from ashore_stores.artifacts.base import Sink
 
 
 class Broken(NamedTuple):
@@ -82,6 +83,19 @@ async def outputs_of_body(work: Work[Any, Any], template: Any, means: Means) -> 
     blobs = await load_blobs(means.artifacts, blobs_in(sources_in(template)))
     value = fill(template, lambda source: load_source(source, blobs))
     return tuple([await _stored(work, part, means) for part in dump_result(work, value)])
+
+
+async def stored(output: Output, means: Means) -> Output:
+    """A value that is dumped already: in the log, if it is small, else as a blob. Durable, then."""
+    data = output.data
+    if data is None or len(data) <= INLINE_LIMIT:
+        return output
+    await means.artifacts.put(lambda sink: _write(sink, data))
+    return Output(output.digest, output.size, output.format, output.type, None, output.content)
+
+
+def _write(sink: Sink, data: bytes) -> None:
+    sink.write(data)
 
 
 async def _stored(work: Work[Any, Any], part: Output | Large, means: Means) -> Output:
