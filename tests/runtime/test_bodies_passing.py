@@ -88,8 +88,8 @@ async def test_a_value_that_the_body_made_is_kept_as_it_was_when_it_was_passed(r
     rest = sum(range(n))
     assert result == 2 * rest + 1_007.0
     assert [call.step for call in calls] == ["draw", "value", "total", "value", "total"]
-    assert [call.given for call in calls] == [0, 1, 0, 1, 0]
-    assert [(one.place, one.invocation) for one in awaited] == [(0, calls[0].invocation)]
+    assert [call.given for call in calls] == [0, 1, 0, 2, 0]  # the first total was awaited meanwhile
+    assert [(one.place, one.invocation) for one in awaited] == [(0, calls[0].invocation), (1, calls[2].invocation)]
     assert calls[2].inputs[0].producer == calls[1].invocation
     kept = next(event for event in ran if event.invocation == calls[1].invocation)
     assert (kept.outputs[0].data is None) == (n > 4)
