@@ -12,10 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+import ashore
 from ashore import File, Handle, KeyConflict, Runtime, each, pipeline, step
 from ashore.events import RunEnded, RunStarted, StepFailed, StepRan
 from ashore.testing import ManualClock, MemoryStack, Recorder
-from ashore.testing.clock import seconds_of
 from ashore.testing.plugin import ashore_clock, ashore_runtime, memory_stack  # noqa: F401  # wherever it is installed
 
 pytestmark = pytest.mark.anyio
@@ -173,7 +173,7 @@ async def test_runs_carry_its_time() -> None:
 
 
 async def test_wall_time_may_jump_and_durations_do_not() -> None:
-    clock = ManualClock()
+    clock = ManualClock(is_steady=False)
     before = clock.now(), clock.monotonic()
     async with anyio.create_task_group() as group:
         group.start_soon(clock.sleep, 100)
@@ -186,18 +186,29 @@ async def test_wall_time_may_jump_and_durations_do_not() -> None:
         assert clock.sleepers == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("1h 30m", 5400), ("1.5d", 129600), ("2w", 1209600), (3, 3), (0.5, 0.5), (timedelta(minutes=1), 60)],
-)
-def test_durations(text: str | float | timedelta, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+@pipeline
+async def weekly(weeks: int) -> int:
+    for _ in range(weeks):
+        await ashore.sleep("7d")
+        await double(weeks)
+    return weeks
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "7 days", "-1s", -1, "1h, 2m"])
-def test_no_durations(text: str | float) -> None:
-    with pytest.raises(ValueError, match="no duration"):
-        seconds_of(text)
+async def test_a_pipeline_that_sleeps_for_weeks() -> None:
+    clock = ManualClock()
+    async with Runtime(MemoryStack(clock=clock)) as rt:
+        events = Recorder(rt)
+        run = await rt.start(weekly(3))
+        await clock.advance("20d")
+        assert len(await events.of(StepRan, step="double")) == 2
+        assert run.state == "running"
+        await clock.advance("1d")
+        assert await run == 3
+
+
+async def test_a_steady_clock_does_not_jump() -> None:
+    with pytest.raises(ValueError, match="is_steady=False"):
+        ManualClock().jump("1h")
 
 
 # The recorder.

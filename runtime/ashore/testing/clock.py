@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
@@ -12,11 +11,11 @@ from typing import Final
 import anyio
 from anyio.lowlevel import checkpoint
 
+from ashore.durations import Duration, seconds_of
+
 START: Final = 1_900_000_000.0
 """Wall time at first, in seconds: 2030-03-17 17:46:40 UTC."""
 
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*")
 _QUIET: Final = 25
 """Turns of the loop in which nobody works, after which what was woken is taken to have settled."""
 _PATIENCE: Final = 10_000
@@ -30,7 +29,9 @@ class ManualClock:
     sleeps of a day ends with the week.
     """
 
-    def __init__(self, start: float = START) -> None:
+    def __init__(self, start: float = START, *, is_steady: bool = True) -> None:
+        """`is_steady=False`: wall time may `jump`, and who waits for a moment looks again each minute, as with a real clock."""
+        self.is_steady = is_steady
         self._start = self._now = start
         self._sleepers: list[tuple[float, int, anyio.Event]] = []
         self._numbers = count()
@@ -63,7 +64,7 @@ class ManualClock:
         """How many sleep now."""
         return len(self._sleepers)
 
-    async def advance(self, by: str | float | timedelta) -> None:
+    async def advance(self, by: Duration) -> None:
         """Let time pass: "7d", "1h 30m", seconds or a timedelta. Returns when what was woken has settled."""
         end = self._now + seconds_of(by)
         await self._settle()
@@ -76,8 +77,10 @@ class ManualClock:
         self._now = end
         await self._settle()
 
-    def jump(self, by: str | float | timedelta) -> None:
-        """Wall time is set to another one, as by an administrator: nobody wakes, and the clock of durations does not move."""
+    def jump(self, by: Duration) -> None:
+        """Wall time is set to another one, as by an administrator ("-2h": back); the clock of durations does not move."""
+        if self.is_steady:
+            raise ValueError("the wall time of a steady clock does not jump: make it by ManualClock(is_steady=False)")
         seconds = seconds_of(by) if not isinstance(by, str) or not by.startswith("-") else -seconds_of(by[1:])
         self._now += seconds
         self._start += seconds
@@ -96,20 +99,6 @@ class ManualClock:
             else:
                 quiet += 1
                 await checkpoint()
-
-
-def seconds_of(duration: str | float | timedelta) -> float:
-    """Seconds of "7d", "1h 30m", 90 or a timedelta. Raises `ValueError`."""
-    if isinstance(duration, timedelta):
-        return duration.total_seconds()
-    if isinstance(duration, str):
-        parts = _PART.findall(duration)
-        if not parts or _PART.sub("", duration):
-            raise ValueError(f'{duration!r} is no duration: write "90s", "7d" or "1h 30m"')
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if duration < 0:
-        raise ValueError(f"{duration!r} is no duration: time does not go back")
-    return float(duration)
 
 
 def _never() -> bool:

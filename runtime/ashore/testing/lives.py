@@ -129,6 +129,8 @@ def _first(batch: Batch, count: int) -> Batch:
 class _Clock(SimClock):
     """The loop's time, which passes in no time; without the jumps that wall clocks make."""
 
+    is_steady = True
+
     def __init__(self, loop: SimLoop) -> None:
         super().__init__(loop)
         self._virtual = loop
