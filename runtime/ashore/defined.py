@@ -57,7 +57,10 @@ class Defined:
             return taken.code, []
         self._stated.add(taken.code)
         stated = StepDefined(
-            taken.code, definition.name, definition.role, definition.file, definition.line, taken.parts, definition.doc or ""
+            *(taken.code, definition.name, definition.role, definition.file, definition.line, taken.parts, definition.doc or ""),
+            places=tuple(map(str, taken.places)),
+            unfollowed=tuple((one.what, one.where, one.mend) for one in taken.unfollowed),
+            ignored=tuple(sorted(definition.ignored)),
         )
         return taken.code, [stated]
 

@@ -47,6 +47,10 @@ class Definition:
         self.binder = Binder(self.name, fn, [supply.parameter for supply in self.supplied])
         self.bind = self.binder.bind
         self.options: Options = self.asking(checked(self.name, self.where, dict(asked), is_pipeline=is_pipeline))
+        self.ignored = self.options.declared.ignored
+        """What `Cache(ignore=[...])` names: parameters among it are in no cache key."""
+        self.ttl = self.options.declared.seconds
+        """Seconds for which a result is served."""
         if self.options.on is not None:
             _ = self.arrival
 

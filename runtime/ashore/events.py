@@ -186,6 +186,12 @@ class StepDefined(_Event, frozen=True, array_like=True, gc=False, tag=3):
     parts: tuple[tuple[str, str], ...]
     """The named parts of the fingerprint: ("code", digest), ("constant RATE", text), ("default lr", text) ..."""
     doc: str = ""
+    places: tuple[str, ...] = ()
+    """Where each of the parts stands, in their order: "clean.py:10-14"."""
+    unfollowed: tuple[tuple[str, str, str], ...] = ()
+    """What the fingerprint could not follow: what, where ("file:line"), and what to do about it."""
+    ignored: tuple[str, ...] = ()
+    """What the step declares not to count: parameters, and parts of its code."""
 
 
 class RunStarted(_Event, frozen=True, array_like=True, gc=False, tag=4):

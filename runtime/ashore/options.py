@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, Unpack
 
 import msgspec
 
+from ashore.durations import seconds_of
 from ashore.errors import GraphError, NotInThisVersion, WrongArgument, did_you_mean, user_line
 from ashore.fingerprint import Cache
 from ashore.policies import POLICY_OPTIONS, Policy, PolicyOptions, policy_of
@@ -86,13 +88,23 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
     limit, cache, on = asked.get("limit") if is_pipeline else None, asked.get("cache"), asked.get("on")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise GraphError(f"{name}: limit={limit!r} is no number of runs", where=where, mend="Give a whole number: limit=1")
-    declared = cache if isinstance(cache, Cache) else Cache()
-    cache = None if isinstance(cache, Cache) else cache
-    if cache is not None and type(cache) is not bool:
-        raise _refused(name, where, "cache", cache, "with a time or settings ", "Use cache=True or cache=False")
+    is_cached, declared = _cache(name, where, cache)
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
-    return Options(cache=cache, on=on, limit=limit, declared=declared, policy=policy)
+    return Options(cache=is_cached, on=on, limit=limit, declared=declared, policy=policy)
+
+
+def _cache(name: str, where: str, asked: Any) -> tuple[bool | None, Cache]:
+    """Whether results are reused, and what the step declares about it."""
+    if asked is None or asked is True or asked is False:
+        return asked, Cache()
+    if isinstance(asked, Cache):
+        return True, asked
+    if not isinstance(asked, str | int | float | timedelta):
+        mend = 'Write cache=True, cache=False, cache="1d" or cache=Cache(...)'
+        raise GraphError(f"{name}: cache={asked!r} says nothing about its results", where=where, mend=mend)
+    seconds_of(asked, f"{name}: cache=", where=where)
+    return True, Cache(ttl=asked)
 
 
 def _refused(name: str, where: str, option: str, value: Any, how: str = "", mend: str = "") -> NotInThisVersion:

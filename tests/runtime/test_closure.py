@@ -387,10 +387,10 @@ def test_what_a_cache_declares_is_checked() -> None:
     with pytest.raises(TypeError, match=r'give names as texts: Cache\(env=\["\.\.\."\]\)'):
         Cache(env=[3])  # type: ignore[list-item]
     with pytest.raises(GraphError, match="cache="):
-        step(cache="1d")(defined("def fit(x): return x"))
+        step(cache="1 day")(defined("def fit(x): return x"))
     made = step(cache=Cache(ignore="verbose"))(defined("def fit(x, verbose=True): return x"))
     assert made.options.declared == Cache(ignore="verbose")
-    assert made.options.cache is None
+    assert made.options.cache is True
 
 
 def test_a_module_of_no_file_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -449,3 +449,15 @@ def test_annotations_of_every_form_do_not_count() -> None:
         body = f"def g(x{form}, *, y{form} = 2){form.replace(':', ' ->', 1)}:\n    return x + free\n"
         found.add(taken(defined(f"def fit(free):\n{indent(body, '    ')}    return g")).code)
     assert len(found) <= 2, "an annotation that jumps may count"
+
+
+def test_an_ignored_name_that_is_nothing_is_told() -> None:
+    rate = 3
+
+    @step(cache=Cache(ignore=["rate", "verbos"]))
+    def fit(x: int, verbose: bool) -> int:
+        return x * rate
+
+    (told,) = fit.fingerprint.explain().unfollowed
+    assert "verbos" in told.what
+    assert told.where.endswith(f":{fit.line}")

@@ -324,7 +324,6 @@ def test_options_are_read_and_changed_for_one_call() -> None:
         {"process": True},
         {"seed": 0},
         {"store": False},
-        {"cache": "1d"},
     ],
     ids=lambda asked: next(iter(asked)),
 )

@@ -7,12 +7,13 @@ from itertools import product
 from typing import Any, final
 
 from ashore.engine.columns import Columns
-from ashore.engine.values import Blobs, Item, Stored, arguments_of, element_key, items_of, load_item
+from ashore.engine.keys import ElementKeys, element_key
+from ashore.engine.values import Blobs, Item, Stored, arguments_of, items_of, load_item
 from ashore.errors import GraphError
 from ashore.events import FileUse, Output
 from ashore.files import File
 from ashore.graph import Fan, Node, Ref, file_use
-from ashore.ids import NO_KEY, CacheKey, RunId
+from ashore.ids import CacheKey, RunId
 
 
 @final
@@ -34,7 +35,7 @@ class FanOut:
 
     __slots__ = ("columns", "fan", "items", "names", "node", "shared", "skips", "started")
 
-    def __init__(self, node: Node, run: RunId, blobs: Blobs, shared: CacheKey, started: float) -> None:
+    def __init__(self, node: Node, run: RunId, blobs: Blobs, shared: ElementKeys | None, started: float) -> None:
         over = [argument for argument in node.arguments if argument.each is not None]
         self.node = node
         self.names = [argument.name for argument in over]
@@ -58,7 +59,7 @@ class FanOut:
 
     def key_of(self, index: int) -> CacheKey:
         """The cache key of one element; none if the step is not reused."""
-        return element_key(self.shared, self.items[index]) if self.shared else NO_KEY
+        return element_key(self.shared, self.items[index])
 
     def arguments(self, index: int, blobs: Blobs) -> dict[str, Any]:
         """The arguments of one element's call."""

@@ -14,6 +14,7 @@ from ashore.engine.failures import exception_of, failure_of
 from ashore.engine.fanout import FanOut
 from ashore.engine.invoke import Done, call_inline
 from ashore.engine.journal import Journal
+from ashore.engine.keys import ElementKeys, key_of
 from ashore.engine.live.bodies import Bodies, Parts
 from ashore.engine.live.endings import Broken, group_of
 from ashore.engine.live.record import Record
@@ -23,12 +24,12 @@ from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
 from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
-from ashore.engine.values import Blobs, Large, key_of, load_blobs, store_large
+from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
 from ashore.events import Event, Output, RunEnded, RunSpace, StepSkipped, StepStarted
 from ashore.graph import Graph, Node
-from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
+from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
 from ashore.results import encode_result
 from ashore.works import Work
@@ -252,7 +253,7 @@ class Drive:
         started = self._now()
         try:
             blobs = await load_blobs(self.means.artifacts, blobs_needed(node)) if self._has_blobs else _NO_BLOBS
-            shared = key_of(node) if node.is_reusable else NO_KEY
+            shared = ElementKeys(node) if node.is_reusable else None
             fanout = FanOut(node, self.run, blobs, shared, started)
         except BaseException as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
             self._failed_or_ended(node, error, started)

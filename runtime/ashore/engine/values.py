@@ -16,7 +16,7 @@ from ashore.errors import StepError
 from ashore.events import Output, raw_digest, text_digest
 from ashore.files import File
 from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill, sources_in
-from ashore.ids import CacheKey, hash_id
+from ashore.ids import hash_id
 from ashore.materialize import check_loads_back, dump_to, dump_value, load_value, may_share
 from ashore.works import Work
 from ashore_stores.artifacts.base import ArtifactStore
@@ -27,9 +27,6 @@ INLINE_LIMIT = 32 * 1024
 
 _CHECK_AT_ONCE = 64 * 1024 * 1024
 """Bytes up to which a first value is loaded back and compared before it is published."""
-
-_RULES = b"keys/1"
-"""The version of the rules by which keys are made: it is part of every key."""
 
 Blobs = Mapping[bytes, memoryview]
 """Blobs that were loaded for a consumer, by digest."""
@@ -74,6 +71,11 @@ class Item(NamedTuple):
     file: File | None = None
     is_fresh: bool = False
     """Whether each consumer needs a copy of its own, which the identity, its encoding, gives."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a plain value, and no artifact or template with artifacts in it: its identity is its encoding then."""
+        return self.is_fresh or (self.file is None and type(self.value) in _CONSTANT)
 
 
 def blobs_of(arguments: Iterable[Argument]) -> list[bytes]:
@@ -167,24 +169,6 @@ def content_of(source: Source) -> bytes:
         return Stored(node.work, node.outputs, source.output).content
     kept = node.elements.kept() if node.elements else ()
     return hash_id(b"elements", *(Stored(node.work, outputs, source.output).content for outputs in kept))
-
-
-def key_of(node: Node) -> CacheKey:
-    """The cache key of an invocation; of a fan-out, the part that all elements share."""
-    parts: list[bytes] = [_RULES, node.code]
-    for argument in node.arguments:
-        if argument.each is not None:
-            continue
-        parts.append(argument.name.encode())
-        parts.append(argument.encoded)
-        parts.append(argument.places)
-        parts.extend(content_of(source) for source in argument.sources)
-    return CacheKey(hash_id(*parts))
-
-
-def element_key(shared: CacheKey, items: Sequence[Item]) -> CacheKey:
-    """The cache key of one element."""
-    return CacheKey(hash_id(shared, *(item.identity for item in items)))
 
 
 def items_of(argument: Argument, blobs: Blobs) -> list[Item]:

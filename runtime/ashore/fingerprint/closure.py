@@ -80,6 +80,8 @@ class Walk:
         """What the parts of code are: functions and classes, by the names of their parts."""
         self.cache = cache
         self._ignored = cache.ignored
+        code = function.__code__
+        self._never_met = set(self._ignored.difference(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]))
         self._unfollowed: dict[Unfollowed, None] = {}
         self._pieces: dict[int, tuple[Any, Ref]] = {}
         self._graph: list[Node] = []
@@ -106,6 +108,9 @@ class Walk:
         while self._waiting:
             ref, fill = self._waiting.popleft()
             self._graph[ref.index] = fill()
+        for name in sorted(self._never_met):
+            self.at, self.of = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}", ""
+            self.notice(f"ignore={name!r} names nothing that the step reaches", "Write a parameter, or a part as it is listed here")
         distributions = {one.name: one for first in self._installed.values() for one in with_required(first)}
         for name, one in sorted(distributions.items()):
             self._part(f"distribution {name}", f"{one.version} ({one.digest.hex()[:12]})")
@@ -136,7 +141,7 @@ class Walk:
         if known is not None:
             return known[1]
         name = self._name(value)
-        if name in self._ignored or name.partition(" ")[2] in self._ignored:
+        if self._is_ignored(name):
             return ["ignored"]
         ref = Ref(len(self._graph), str(getattr(value, "__qualname__", "module")))
         self._pieces[id(value)] = (value, ref)
@@ -144,6 +149,14 @@ class Walk:
         fill = self._function if isinstance(value, FunctionType) else self._class if isinstance(value, type) else self._module
         self._waiting.append((ref, lambda: fill(value, self._once(name))))
         return ref
+
+    def _is_ignored(self, name: str) -> bool:
+        """Whether the step declares that this does not count, by its whole name or without its kind."""
+        for shown in (name, name.partition(" ")[2]):
+            if shown and shown in self._ignored:
+                self._never_met.discard(shown)
+                return True
+        return False
 
     def uses(self, owner: Owner) -> None:
         """Note the distribution."""
@@ -289,7 +302,7 @@ class Walk:
 
     def named(self, name: str, value: Any, file: str = "") -> Node:
         """The node of a value, which is a part by itself if it is no code."""
-        if name and (name in self._ignored or name.partition(" ")[2] in self._ignored):
+        if self._is_ignored(name):
             return ["ignored"]
         self._spent = 0
         self.of = name

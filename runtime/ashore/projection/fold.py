@@ -427,7 +427,7 @@ class Projection:
 
     def _step_defined(self, event: StepDefined, position: int) -> None:
         row = (event.code, event.step, event.role, event.file, event.line, json_text(event.parts), event.doc)
-        self._rows["code"].append(row)
+        self._rows["code"].append((*row, json_text(event.places), json_text(event.unfollowed), json_text(event.ignored)))
 
     def _shown(self, params: tuple[tuple[str, bytes], ...]) -> str:
         text = self._params.get(params)

@@ -48,15 +48,15 @@ class Change:
 def changes_between(
     one: Invocation, facts: Facts, earlier: Invocation, before: Facts, definitions: Mapping[bytes, Definition]
 ) -> list[Change]:
-    """Everything that a call's key is made of and that differs from an earlier call's."""
+    """Everything that a call's key is made of and that differs from an earlier call's; not what the step declares to be ignored."""
     found = list(code_changes(definitions.get(earlier.call.code), definitions.get(one.call.code)))
     if one.call.code != earlier.call.code and not found:
         text = "its code changed in a part that is not on record"
         found.append(Change("code", "", earlier.call.code.hex(), one.call.code.hex(), text))
-    found += param_changes(dict(earlier.call.params), dict(one.call.params))
-    found += file_changes(files_of(earlier), files_of(one))
-    found += input_changes(before.taken(earlier), facts.taken(one), facts.producers(one))
-    return found
+    beside = [*param_changes(dict(earlier.call.params), dict(one.call.params)), *file_changes(files_of(earlier), files_of(one))]
+    beside += input_changes(before.taken(earlier), facts.taken(one), facts.producers(one))
+    definition = definitions.get(one.call.code)
+    return found + [change for change in beside if definition is None or change.name not in definition.ignored]
 
 
 # --- code ---

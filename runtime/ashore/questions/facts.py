@@ -41,6 +41,8 @@ class Definition:
     parts: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
     """Where each part stands: "clean.py:10-14"."""
+    ignored: frozenset[str] = frozenset()
+    """Parameters that do not count."""
 
 
 @dataclass(slots=True)

@@ -74,7 +74,10 @@ async def definitions_of(access: Access, codes: Iterable[CodeId]) -> Mapping[byt
 
 
 def _definition(row: Mapping[str, Any]) -> Definition:
-    return Definition(CodeId(row["id"]), row["step"], row["file"], row["line"], dict(json.loads(row["parts"])))
+    parts, places = json.loads(row["parts"]), json.loads(row["places"])
+    standing = {name: place for (name, _), place in zip(parts, places, strict=False) if place}
+    ignored = frozenset(json.loads(row["ignored"]))
+    return Definition(CodeId(row["id"]), row["step"], row["file"], row["line"], dict(parts), standing, ignored)
 
 
 async def record_of(run: PastRun[Any], access: Access, step: str | None = None) -> Record:

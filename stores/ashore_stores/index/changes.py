@@ -93,7 +93,9 @@ GIVEN: Final = Table("given", ("run", "argument"), ("run", "argument", "file"))
 ARRIVAL: Final = Table("arrival", ("no",), ("no", "trigger", "path", "version", "file", "reason", "at"))
 OWNER: Final = Table("owner", ("id",), ("id", "pid", "host", "user", "command", "at"))
 ENVIRONMENT: Final = Table("environment", ("id",), ("id", "python", "platform", "versions", "git_commit"))
-CODE: Final = Table("code", ("id", "step"), ("id", "step", "role", "file", "line", "parts", "doc"))
+CODE: Final = Table(
+    "code", ("id", "step"), ("id", "step", "role", "file", "line", "parts", "doc", "places", "unfollowed", "ignored")
+)
 
 TABLES: Final = (
     *(RUN, CALL, STEP, FORM, OUTCOME, REUSE, FAN, TROUBLE, OUTPUT, USE, FILE, READING, GIVEN),

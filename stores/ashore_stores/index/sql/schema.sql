@@ -34,6 +34,9 @@ create table code (
   line  integer not null,
   parts text not null,           -- JSON array of [name, value]
   doc   text not null,
+  places     text not null,      -- JSON array: where each part stands, "clean.py:10-14"
+  unfollowed text not null,      -- JSON array of [what, where, what to do]: a change of it is not seen
+  ignored    text not null,      -- JSON array of names that do not count
   primary key (id, step)
 ) strict, without rowid;
 
