@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from ashore.errors import NotSupplied as NotSupplied
     from ashore.errors import RunCancelled as RunCancelled
     from ashore.errors import RunFailed as RunFailed
+    from ashore.errors import RunHeld as RunHeld
     from ashore.errors import RunLeft as RunLeft
     from ashore.errors import StepError as StepError
     from ashore.errors import StepFailure as StepFailure
+    from ashore.errors import StepLost as StepLost
     from ashore.errors import StepTimeout as StepTimeout
     from ashore.errors import TargetError as TargetError
     from ashore.errors import WrongArgument as WrongArgument
@@ -88,8 +90,8 @@ _PLACES = {
     "ashore.entry": "run start",
     "ashore.errors": """
         AmbiguousCall AnsweredAlready AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
-        NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunLeft
-        StepError StepFailure StepTimeout TargetError WrongArgument
+        NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunHeld RunLeft
+        StepError StepFailure StepLost StepTimeout TargetError WrongArgument
     """,
     "ashore.files": "File",
     "ashore.fingerprint": "Cache",

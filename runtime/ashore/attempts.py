@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TypeAlias, final
 
-from ashore.events import AttemptFailed, StepStarted
+from ashore.events import AttemptFailed, EffectAnswered, ElementsRan, StepStarted
 from ashore.policies import NOTHING, Policy
 
-TrialEvent: TypeAlias = StepStarted | AttemptFailed
+TrialEvent: TypeAlias = StepStarted | AttemptFailed | EffectAnswered
 
 
 @final
 class Trials:
     """The attempts of one invocation, or of one element of a fan-out."""
 
-    __slots__ = ("begun", "due", "elements", "failed", "first", "is_open", "policy")
+    __slots__ = ("answer", "begun", "due", "elements", "failed", "first", "is_open", "policy")
 
     def __init__(self, policy: Policy = NOTHING) -> None:
         self.policy = policy
@@ -28,6 +28,8 @@ class Trials:
         """Wall time at which the next one may begin."""
         self.is_open = False
         """Whether the last one began and nothing is on record of what came of it."""
+        self.answer: EffectAnswered | None = None
+        """What somebody said came of it, if it is open."""
         self.elements: dict[int, Trials] | None = None
         """Of the elements of a fan-out, those that were tried."""
 
@@ -45,6 +47,7 @@ class Trials:
         self.first = self.first or at
         self.begun = max(self.begun, attempt)
         self.is_open = True
+        self.answer = None
 
     def broke(self, attempt: int, due: float) -> None:
         """An attempt failed, or was lost, and the next is due."""
@@ -58,5 +61,20 @@ class Trials:
         trials = self if event.element < 0 else self.element(event.element)
         if isinstance(event, StepStarted):
             trials.began(event.attempt, event.at)
-        else:
+        elif isinstance(event, AttemptFailed):
             trials.broke(event.attempt, event.ended + event.wait)
+        else:
+            trials.answer = event
+
+    def settled(self, event: ElementsRan) -> None:
+        """These elements have outcomes."""
+        if self.elements is not None:
+            for index in (*event.indices, *(index for index, _ in event.failed)):
+                self.elements.pop(index, None)
+
+    def lost(self) -> list[tuple[int, Trials]]:
+        """Attempts that act on the world, and of which nobody knows what came, with the element (-1: the invocation itself)."""
+        if not self.policy.effects:
+            return []
+        parts = [(-1, self), *(self.elements or {}).items()]
+        return [(index, trials) for index, trials in parts if trials.is_open]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+import msgspec
+
 from ashore.errors import GraphError, NotInThisVersion, user_frame
 from ashore.files import File
 from ashore.handles import Handle
@@ -65,11 +67,9 @@ class Definition:
         if policy is None:
             return options
         check_key(policy, self.name, self.where, self.binder.names)
-        if policy.effects:
-            raise _effects_come_later(self)
         if not self.is_async and (policy.bounds_time or policy.gpus):
             raise _processes_come_later(self, policy)
-        return options
+        return msgspec.structs.replace(options, cache=False) if policy.effects else options
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -196,11 +196,6 @@ def _pipelines_have_none(definition: Definition) -> GraphError:
     names = ", ".join(f"`{supply.parameter}`" for supply in definition.supplied)
     what = f"the pipeline {definition.name} asks for {names}: resources and secrets go to steps"
     return GraphError(what, where=definition.where, mend="Take them out of its signature; each step that needs one asks for it")
-
-
-def _effects_come_later(definition: Definition) -> NotInThisVersion:
-    what = f"{definition.name} asks for effects=True: that is not in this version of ashore, and nothing is left out silently"
-    return NotInThisVersion(what, where=definition.where, mend="Take effects= out")
 
 
 def _processes_come_later(definition: Definition, policy: Policy) -> NotInThisVersion:

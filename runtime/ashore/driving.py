@@ -16,7 +16,7 @@ from ashore.engine.loop import Drive
 from ashore.engine.means import Means
 from ashore.environment import look_around, who_am_i
 from ashore.errors import GraphError, RunLeft
-from ashore.events import Adopted, Arrivals, EnvironmentSeen, Event, Invoked, RunSpace, encode
+from ashore.events import HELD, Adopted, Arrivals, EffectAnswered, EnvironmentSeen, Event, Invoked, RunSpace, encode
 from ashore.graph import Graph
 from ashore.ids import RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
 from ashore.notices import log
@@ -135,7 +135,7 @@ class Drives:
         return owner, self._environment.environment
 
     def _go(self, drive: Drive, work: Work[Any, Any]) -> Run[Any]:
-        course = Driven(drive)
+        course = Driven(drive, work.name)
         run: Run[Any] = Run.held(self, drive.run, work.name, course)
         self.runs[drive.run] = run
         _driven_here[self._stack.home.path, drive.run] = drive
@@ -177,7 +177,7 @@ class Drives:
             history = await self.history(run_id)
             started = history.started
             work = by_name.get((started.pipeline, started.target)) if started is not None else None
-            if work is None or history.ending is not None:
+            if work is None or history.rest is not None:
                 continue
             try:
                 run = await self.adopt_if_dead(run_id, work, history)
@@ -186,8 +186,15 @@ class Drives:
             except GraphError as error:
                 log.warning("run left as it is: its pipeline cannot go on with it", run=run_id, pipeline=work.name, why=str(error))
 
-    async def adopt_if_dead(self, run_id: RunId, work: Work[Any, Any], history: History) -> Run[Any] | None:
-        """The run, driven on here, if nobody alive drives it; None otherwise. Raises `GraphError` if it cannot go on."""
+    async def adopt_if_dead(
+        self, run_id: RunId, work: Work[Any, Any], history: History, answers: Sequence[EffectAnswered] | None = None
+    ) -> Run[Any] | None:
+        """The run, driven on here, if nobody alive drives it; None otherwise. Raises `GraphError` if it cannot go on.
+
+        A run that is held goes on only with `answers`, or with none of them to look again at what it can find out by itself.
+        """
+        if history.held and answers is None:
+            return None
         event_log = self._stack.log
         owner = event_log.register(RunSpace.OPEN_RUNS, run_id.encode())
         if owner is None or history.started is None:
@@ -203,20 +210,20 @@ class Drives:
             graph = wired(prepared, self._replaced)
             await self._means.supplies.check(graph.works())
             self._means.gate.check(graph.nodes)
-            if await self._claim_run(run_id, owner, me):
+            if await self._claim_run(run_id, owner, me, answers or ()):
                 return await self._resume_run(run_id, prepared.work, graph)
         finally:
             if _driven_here.get(place) is mine:
                 del _driven_here[place]
         return None
 
-    async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes) -> bool:
+    async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes, answers: Sequence[EffectAnswered]) -> bool:
         topic = run_id.encode()
         adopted = Adopted(run_id, me, owner, self._stack.ports.clock.now())
         entries: tuple[Entry, ...] = (Entry(RunSpace.OPEN_RUNS, topic, me),)
-        if owner != me:
+        if owner not in (me, HELD):
             entries += (Entry(Space.OWNERS, owner, _FENCED),)
-        batch = Batch(encode([adopted]), 1, entries=entries, topics=(topic,))
+        batch = Batch(encode([adopted, *answers]), 1 + len(answers), entries=entries, topics=(topic,))
         (judged,) = await self._stack.log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
         if judged.position is None:
             return False

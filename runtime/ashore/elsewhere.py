@@ -10,7 +10,7 @@ from anyio.abc import TaskGroup
 from ashore.driving import Drives
 from ashore.engine.waits import asked_of
 from ashore.errors import AshoreError
-from ashore.events import Answered, CancelAsked, Event, RunEnded, RunSpace, decode, encode
+from ashore.events import HELD, Answered, CancelAsked, Event, RunEnded, RunSpace, decode, encode
 from ashore.ids import RunId
 from ashore.notices import log
 from ashore.runs import Ending, History, Run, Watched
@@ -55,20 +55,20 @@ class Elsewhere:
 
     async def _wait_for(self, run_id: RunId, watched: Watched, work: Work[Any, Any] | None) -> Ending:
         """Wait for another process's run; if its owner dies, drive it on here where the code is known."""
-        while watched.history.ending is None:
+        while watched.history.rest is None:
             with anyio.move_on_after(_OWNER_LOOK):
                 await watched.over.wait()
-            if watched.history.ending is None:
+            if watched.history.rest is None:
                 history = await self._drives.history(run_id)
-                if history.ending is not None:
-                    return history.ending
+                if history.rest is not None:
+                    return history.rest
                 if work is not None:
                     adopted = await self._drives.adopt_if_dead(run_id, work, history)
                     if adopted is not None:
                         return await adopted._course.wait()
                 else:
                     await self._fail_if_dead(run_id, history)
-        return watched.history.ending
+        return watched.history.rest
 
     async def _fail_if_dead(self, run_id: RunId, history: History) -> None:
         if not await self._stack.log.is_alive(history.owner) and history.owner != self._stack.log.owner:
@@ -81,10 +81,13 @@ class Elsewhere:
         """A claim on the run being open: a run that has ended meanwhile is not asked."""
         event_log, topic = self._stack.log, run_id.encode()
         await event_log.own()
-        asked = encode([CancelAsked(run_id, self._stack.ports.clock.now())])
-        batch = Batch(asked, 1, entries=(Entry(RunSpace.CANCELS, topic, b"asked"),), topics=(topic,))
+        now = self._stack.ports.clock.now()
+        asking = Batch(encode([CancelAsked(run_id, now)]), 1, entries=(Entry(RunSpace.CANCELS, topic, b"asked"),), topics=(topic,))
+        closed = (Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b""))
+        ending = Batch(encode([RunEnded(run_id, "cancelled", now)]), 1, entries=closed, topics=(topic,))
         owner = event_log.register(RunSpace.OPEN_RUNS, topic)
         while owner is not None:
+            batch = ending if owner == HELD else asking  # nobody drives a held run: this is its end
             (judged,) = await event_log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
             if judged.position is not None:
                 await event_log.durable(judged.position)

@@ -94,6 +94,10 @@ class StepTimeout(StepError, TimeoutError):
     """An attempt was ended because its time was over: `timeout=` for each attempt, `deadline=` for all of them."""
 
 
+class StepLost(StepError):
+    """An attempt was lost: its process ended before there was an outcome on record."""
+
+
 class NotOnThisMachine(GraphError):
     """A step asks for more than this machine has: it would wait for ever."""
 
@@ -124,6 +128,14 @@ class RunFailed(ExceptionGroup[Exception], AshoreError):
 
 class RunCancelled(AshoreError):
     """A run was cancelled by `run.cancel()`, from whichever process."""
+
+    def __init__(self, what: str, *, run: Any = None, where: str = "", mend: str = "") -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.run = run
+
+
+class RunHeld(AshoreError):
+    """A run rests until somebody says what came of a step that acts on the world: nobody else can know. Nothing of it executes."""
 
     def __init__(self, what: str, *, run: Any = None, where: str = "", mend: str = "") -> None:
         super().__init__(what, where=where, mend=mend)

@@ -23,7 +23,7 @@ class RunSpace(IntEnum):
     """The runtime's registers in the log (see `ashore_stores.logs.base.Space`). Part of the format."""
 
     OPEN_RUNS = 16
-    """run id -> owner id of who drives it; cleared when the run has ended."""
+    """run id -> owner id of who drives it, or HELD; cleared when the run has ended."""
     ARRIVALS = 17
     """hash of (trigger, name in its folder) -> encoded [version number, size, mtime_ns, digest] of the newest arrival."""
     TRIGGERED = 18
@@ -375,6 +375,32 @@ class AttemptFailed(_Event, frozen=True, array_like=True, gc=False, tag=29):
     """Which element, if it is one of a fan-out."""
 
 
+class Held(_Event, frozen=True, array_like=True, gc=False, tag=30):
+    """Nothing of the run executes until somebody says what came of this attempt: it acts on the world, and nobody knows."""
+
+    run: RunId
+    invocation: InvocationId
+    reason: str
+    mend: str
+    at: float
+    attempt: int = 0
+    element: int = -1
+    """Which element, if it is one of a fan-out."""
+
+
+class EffectAnswered(_Event, frozen=True, array_like=True, gc=False, tag=31):
+    """Somebody said what came of an attempt of which nobody knew."""
+
+    run: RunId
+    invocation: InvocationId
+    is_done: bool
+    """It has happened; otherwise it is to be done again."""
+    at: float
+    value: bytes = b""
+    """What the step gives, if it has happened, encoded."""
+    element: int = -1
+
+
 class Answered(_Event, frozen=True, array_like=True, gc=False, tag=38):
     """A question of a run (`approval`) has its answer."""
 
@@ -404,8 +430,13 @@ Event: TypeAlias = (
     | ArrivalRefused
     | ServingStarted
     | AttemptFailed
+    | Held
+    | EffectAnswered
     | Answered
 )
+
+HELD: Final = b"held"
+"""What stands in the place of an owner while a run is held."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Event])

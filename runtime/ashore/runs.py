@@ -14,7 +14,8 @@ from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
 from ashore.engine.values import load_blobs, load_output
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Adopted, Event, RunEnded, RunStarted, StepFailed, decode
+from ashore.events import Adopted, Event, Held, RunEnded, RunStarted, StepFailed, decode
+from ashore.holding import held_error
 from ashore.ids import InvocationId, RunId
 from ashore.results import decode_result, outputs_in
 from ashore_stores.artifacts.base import ArtifactStore
@@ -96,7 +97,7 @@ class Run(Generic[T_co]):
 
     @property
     def state(self) -> str:
-        """ "running", "done", "failed", "cancelled" or "lost" (this process can no longer tell)."""
+        """ "running", "done", "failed", "cancelled", "held" (see `RunHeld`) or "lost" (this process can no longer tell)."""
         return self._course.state
 
     @property
@@ -116,7 +117,7 @@ class Run(Generic[T_co]):
         return self._value().__await__()
 
     async def wait(self) -> str:
-        """Wait for its end, durable, and return its state; raises nothing of its steps."""
+        """Wait for its end, or until it is held, durable, and return its state; raises nothing of its steps."""
         self._ending = await self._course.wait()
         return self._ending.state
 
@@ -151,13 +152,19 @@ class Run(Generic[T_co]):
         return await answer_run(self._log, self.id, recorded.events, question, (not deny, self._course.now()))
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
-        """Its events with a position above `after`, in log order, as they become durable, to its end."""
+        """Its events with a position above `after`, in log order, as they become durable, to its end or where it is held now."""
+        answered = self._answered_at(await self._log.about(self.id.encode()))
         async with aclosing(self._frames(after)) as frames:
             async for frame in frames:
                 for happened in _events_of(frame, self.id, after):
                     yield happened
-                    if isinstance(happened.event, RunEnded):
+                    if _is_last(happened, answered):
                         return
+
+    def _answered_at(self, frames: list[Frame]) -> int:
+        """Up to where what held it is over by now."""
+        found = [h.position for frame in frames for h in _events_of(frame, self.id, 0) if isinstance(h.event, Adopted | RunEnded)]
+        return max(found, default=0)
 
     async def _frames(self, after: int) -> AsyncGenerator[Frame, None]:
         """The frames about it, and those that come."""
@@ -182,6 +189,8 @@ class Run(Generic[T_co]):
         return value
 
     def _error(self, ending: Ending) -> Exception:
+        if ending.state == "held":
+            return ending.errors[0]
         if ending.state == "cancelled":
             return RunCancelled(f"run {self.id[:8]} of {self.pipeline} was cancelled", run=self)
         return RunFailed(f"run {self.id[:8]} of {self.pipeline} failed", ending.errors, self)
@@ -195,6 +204,11 @@ class Run(Generic[T_co]):
                 own = failed.failures[0]
                 raise own from own.__cause__
             raise
+
+
+def _is_last(happened: Happened, answered: int) -> bool:
+    """Whether nothing follows, or nothing before somebody answers."""
+    return isinstance(happened.event, RunEnded) or (isinstance(happened.event, Held) and happened.position > answered)
 
 
 def _questions() -> Any:
@@ -214,8 +228,9 @@ def _events_of(frame: Frame, run: RunId, after: int) -> list[Happened]:
 class Driven:
     """The course of a run that this runtime drives."""
 
-    def __init__(self, drive: Drive) -> None:
+    def __init__(self, drive: Drive, pipeline: str) -> None:
         self.drive = drive
+        self.pipeline = pipeline
         self.finished = anyio.Event()
 
     def now(self) -> float:
@@ -247,7 +262,8 @@ class Driven:
 
     def _ending(self) -> Ending:
         drive = self.drive
-        return Ending(drive.state, drive.result, drive.errors)
+        errors = (held_error(drive.run, self.pipeline, drive.held),) if drive.state == "held" else drive.errors
+        return Ending(drive.state, drive.result, errors)
 
     async def cancel(self) -> None:
         self.drive.cancel()
@@ -261,6 +277,8 @@ class History:
         self.started: RunStarted | None = None
         self.owner = b""
         self.ending: Ending | None = None
+        self.held: list[Held] = []
+        """Why nothing of it executes now; empty if it is not held."""
         self.events: list[Event] = []
         self._failed: dict[InvocationId, StepFailed] = {}
 
@@ -281,6 +299,9 @@ class History:
             self.owner = event.owner
         elif isinstance(event, Adopted):
             self.owner = event.owner
+            self.held.clear()
+        elif isinstance(event, Held):
+            self.held.append(event)
         elif isinstance(event, StepFailed):
             self._failed[event.invocation] = event
         elif isinstance(event, RunEnded):
@@ -288,6 +309,14 @@ class History:
             if event.failure is not None:
                 errors.append(exception_of(event.failure))
             self.ending = Ending(event.state, event.result, tuple(errors))
+            self.held.clear()
+
+    @property
+    def rest(self) -> Ending | None:
+        """How it ended, or that it is held."""
+        if self.ending is None and self.held and self.started is not None:
+            return Ending("held", b"", (held_error(self.started.run, self.started.pipeline, self.held),))
+        return self.ending
 
 
 class Watched:
@@ -305,24 +334,27 @@ class Watched:
         self.over = anyio.Event()
         self._wait = wait
         self._cancel = cancel
-        if history.ending is not None:
+        if history.rest is not None:
             self.over.set()
 
     @property
     def ending(self) -> Ending | None:
-        return self.history.ending
+        return self.history.rest
 
     @property
     def state(self) -> str:
-        return self.history.ending.state if self.history.ending else "running"
+        return self.history.rest.state if self.history.rest else "running"
 
     def counts(self) -> dict[str, int]:
         return {}
 
     def receive(self, event: Event) -> None:
+        """Take what happened; what was held goes on when it is adopted."""
         self.history.receive(event)
-        if self.history.ending is not None:
+        if self.history.rest is not None:
             self.over.set()
+        elif self.over.is_set():
+            self.over = anyio.Event()
 
     async def wait(self) -> Ending:
         if self.history.ending is not None:

@@ -25,12 +25,14 @@ from ashore.environment import capacity_of_machine
 from ashore.errors import GraphError, KeyConflict, NotFound
 from ashore.events import (
     Arrivals,
+    EffectAnswered,
     RunSpace,
 )
 from ashore.executors.attempt import Site
 from ashore.executors.inline import InlineProcesses, found
 from ashore.files import File
 from ashore.handles import Handle
+from ashore.holding import Answer, answers_to
 from ashore.ids import RunId, hash_id
 from ashore.notices import log
 from ashore.policies import Capacity
@@ -45,6 +47,7 @@ from ashore_stores.ports import Ports
 T = TypeVar("T")
 
 NOTHING: Final[Mapping[Any, Any]] = {}
+_UNSAID: Final[Any] = object()
 
 current_runtime: ContextVar[Runtime | None] = ContextVar("ashore_runtime", default=None)
 
@@ -228,6 +231,40 @@ class Runtime:
             await self.stack.log.refresh()
         return await self._existing(RunId(id), None)
 
+    async def resume(
+        self,
+        pipeline: Work[Any, Handle[T]],
+        run: Run[T] | str,
+        *,
+        done: Any = _UNSAID,
+        again: bool = False,
+        step: str | None = None,
+    ) -> Run[T]:
+        """Go on with a run of `pipeline` that nobody drives, or that is held (`RunHeld`).
+
+        `done=value` says that what nobody knew of has happened, and gave this value; `again=True` that it has not, and is to be
+        done; `step` names which of several. With neither, a held run asks its `check=` functions again. The answer and who goes
+        on are one claim: of two who answer, one does. Raises `NotFound` if nothing waits for that answer.
+        """
+        if again and done is not _UNSAID:
+            raise GraphError("done= and again= contradict each other", mend="Give one of them")
+        run_id = RunId(run if isinstance(run, str) else run.id)
+        await self.stack.log.refresh()
+        history = await self._drives.history(run_id)
+        if history.started is None:
+            raise NotFound(f"no run {run_id!r} is on record", mend="A whole id is needed here; `ashore runs --json` lists them")
+        answers: list[EffectAnswered] = []
+        if again or done is not _UNSAID:
+            answer = Answer(not again, None if again else done, step)
+            answers = answers_to(run_id, history.events, history.held, answer, self.stack.ports.clock.now())
+        if history.ending is None:
+            adopted = await self._drives.adopt_if_dead(run_id, pipeline, history, answers)
+            if adopted is not None:
+                return adopted
+            if answers:
+                raise NotFound(f"run {run_id[:8]} goes on already: somebody was first", mend="`ashore show` tells how far it is")
+        return await self._existing(run_id, pipeline)
+
     def running(self) -> list[Run[Any]]:
         """The runs that this runtime drives now."""
         return self._drives.running()
@@ -242,7 +279,7 @@ class Runtime:
 
     async def _existing(self, run_id: RunId, work: Work[Any, Any] | None) -> Run[Any]:
         known = self._drives.runs.get(run_id)
-        if known is not None:
+        if known is not None and known.state != "held":  # by now, somebody elsewhere may have answered
             return known
         history = await self._drives.history(run_id)
         if history.started is None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 from ashore.catalogue.access import Access
 from ashore.catalogue.invocations import Invocation, Invocations, chosen
 from ashore.catalogue.naming import SHORT
-from ashore.errors import AshoreError, NotFound, RunCancelled, RunFailed, StepFailure
+from ashore.errors import AshoreError, NotFound, RunCancelled, RunFailed, RunHeld, StepFailure
 from ashore.handles import Handle
 from ashore.ids import RunId
 from ashore.runs import Ending, History, Run
@@ -60,12 +60,12 @@ class Recorded:
         if frames:  # these are written: a follower begins, and an end counts, only where the log is durable
             await self._log.durable(frames[-1].last)
         history = History.of(frames, self._run)
-        if history.ending is None:
+        if history.rest is None:
             history = await self._follow(history, frames[-1].cursor if frames else START)
-        assert history.ending is not None
-        self._ending = history.ending
-        self._state = history.ending.state
-        return history.ending
+        assert history.rest is not None
+        self._ending = history.rest
+        self._state = history.rest.state
+        return history.rest
 
     async def _follow(self, history: History, after: Any) -> History:
         topic = self._run.encode()
@@ -74,7 +74,7 @@ class Recorded:
                 seen = History.of([frame], self._run)
                 for event in seen.events:
                     history.receive(event)
-                if history.ending is not None or seen.ending is not None:
+                if history.rest is not None or seen.ending is not None:
                     return History.of(await self._log.about(topic), self._run)
         return history
 
@@ -142,6 +142,8 @@ class PastRun(Run[T_co], Generic[T_co]):
             return known
         if self.state == "cancelled":
             return RunCancelled(f"run {self.id[:SHORT]} of {self.pipeline} was cancelled", run=self)
+        if self.state == "held":
+            return RunHeld(f"run {self.id[:SHORT]} of {self.pipeline} is held: {self.trouble}", run=self)
         return RunFailed(f"run {self.id[:SHORT]} of {self.pipeline} failed", [StepFailure(self.trouble or "unknown")], self)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, cast
 import anyio
 
 from ashore.engine.away import Away
+from ashore.engine.effects import surely_held
 from ashore.engine.failures import exception_of, failure_of
 from ashore.engine.fanout import FanOut
 from ashore.engine.invoke import Done, call_inline
@@ -27,7 +28,7 @@ from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
-from ashore.events import Event, Output, RunEnded, RunSpace, StepSkipped, StepStarted
+from ashore.events import HELD, Event, Held, Output, RunEnded, RunSpace, StepSkipped, StepStarted
 from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
@@ -70,12 +71,14 @@ class Drive:
         self._context = context
         self._now, self._monotonic = means.ports.clock.now, means.ports.clock.monotonic
         self._pumps: Pumps[Any] | None = None
-        self._has_blobs = self._is_cancelled = False
+        self._has_blobs = self.is_cancelled = False
         self.away = Away(means, run, context, self.is_over_for, self.broken)
         self.is_left = False  # nothing more is recorded here, whatever still runs is dropped
         self._timer: TimerHandle | None = None
         self._gathering: TimerHandle | None = None
         self.attempts = Attempts(self)
+        self.held: list[Held] = []
+        """Why nothing of the run executes until somebody answers."""
 
     def _bodies(self, context: Context, introduce: Introduce) -> Bodies:
         parts = (self.means, self.run, self.graph, self.machine, self.journal, self.outcomes, context)
@@ -92,22 +95,29 @@ class Drive:
         try:
             if self.bodies is not None:
                 self.bodies.open(self._pumps)
-            self.machine.begin()
-            if self.bodies is not None and not self._is_cancelled:
-                self.bodies.begin()
-            if not self._is_cancelled:
-                self._wake()
-            if not self.machine.is_settled:
-                await self._over.wait()
+            self.held = surely_held(self.run, self.machine.nodes, self._now())
+            if not self.held:
+                await self._run_on()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._stop(self._pumps)
-        if self.trouble is None:
+        if self.trouble is None and self.held and not self.is_cancelled:
+            self._rest()
+        elif self.trouble is None:
             self._end()
+
+    async def _run_on(self) -> None:
+        self.machine.begin()
+        if self.bodies is not None and not self.is_cancelled:
+            self.bodies.begin()
+        if not self.is_cancelled:
+            self._wake()
+        if not self.machine.is_settled:
+            await self._over.wait()
 
     async def _stop(self, pumps: Pumps[Any]) -> None:
         """Let go of all that runs. What has an outcome keeps it, however the run is left; what comes later is dropped."""
-        left = await pumps.stop(self.means.grace, patiently=self._is_cancelled)
+        left = await pumps.stop(self.means.grace, patiently=self.is_cancelled or bool(self.held))
         self.attempts.close()
         if left:
             log.warning(
@@ -139,8 +149,13 @@ class Drive:
     def cancel(self) -> None:
         """End the run: running steps are cancelled, waiting ones skipped."""
         if self.state == "running":
-            self._is_cancelled = True
+            self.is_cancelled = True
             self._over.set()
+
+    def hold(self, held: Held) -> None:
+        """Let nothing of the run execute any more, until somebody answers."""
+        self.held.append(held)
+        self._over.set()
 
     def give_up(self, trouble: StoreError | AshoreError) -> None:
         """The log refuses what this run states (or we are broken): stop here, with nothing acknowledged."""
@@ -267,7 +282,7 @@ class Drive:
         self.away.submit(unit, blobs, partial(self.outcomes.started, unit), partial(self._take, unit))
 
     def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
-        if self.state != "running" or self._is_cancelled or self.is_left:
+        if self.state != "running" or self.is_cancelled or self.is_left:
             return
         if done is None:
             self.failed(unit, error or StepError("the worker thread gave no result"), self._now())
@@ -389,13 +404,20 @@ class Drive:
         trouble.__cause__ = error
         self.give_up(trouble)
 
+    def _rest(self) -> None:
+        """The run is left to whoever answers."""
+        self.state = "held"
+        for held in self.held:
+            self.journal.record(held)
+        self.journal.flush((Entry(RunSpace.OPEN_RUNS, self.run.encode(), HELD),))
+
     def _end(self) -> None:
         self.outcomes.write_columns(all_of_them=True)
         broken = self._broken()
-        if self._is_cancelled or self.machine.unsettled:
+        if self.is_cancelled or self.machine.unsettled:
             for node in self.machine.cancel(self.outcomes.has_begun):
                 self.journal.record(StepSkipped(self.run, node.invocation, (), node.state == CANCELLED))
-        self.state = "cancelled" if self._is_cancelled else "failed" if any(broken) else "done"
+        self.state = "cancelled" if self.is_cancelled else "failed" if any(broken) else "done"
         self.result = encode_result(self._returned()) if self.state == "done" else b""
         failure = failure_of(group_of(broken.own)) if broken.own else None
         self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, broken.roots, failure))

@@ -16,7 +16,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from ashore.events import AttemptFailed, ElementsRan, Event, Failure, Output, StepFailed, StepRan, StepSkipped, StepStarted
+from ashore.events import (
+    AttemptFailed,
+    EffectAnswered,
+    ElementsRan,
+    Event,
+    Failure,
+    Output,
+    StepFailed,
+    StepRan,
+    StepSkipped,
+    StepStarted,
+)
 from ashore.graph import CANCELLED as CANCELLED
 from ashore.graph import DONE as DONE
 from ashore.graph import FAILED as FAILED
@@ -169,7 +180,7 @@ class Machine:
 
     def receive(self, event: Event) -> None:
         """Fold one recorded event of this run in. Events about invocations that nobody asks for are orphans: left alone."""
-        if not isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan, StepStarted, AttemptFailed)):
+        if not isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan, StepStarted, AttemptFailed, EffectAnswered)):
             return
         node = self.by_invocation.get(event.invocation)
         if node is None:
@@ -215,15 +226,17 @@ def outputs_of(event: ElementsRan, place: int) -> tuple[Output, ...]:
     )
 
 
-def _fold_attempt(node: Node, event: StepStarted | AttemptFailed) -> None:
+def _fold_attempt(node: Node, event: StepStarted | AttemptFailed | EffectAnswered) -> None:
     """What has no outcome yet was tried before: the next attempt has the next number."""
-    if event.element < 0:
+    if event.element < 0 and not isinstance(event, EffectAnswered):
         node.attempt = event.attempt + 1
     if node.trials is not None:
         node.trials.receive(event)
 
 
 def _fold_elements(node: Node, event: ElementsRan) -> None:
+    if node.trials is not None:
+        node.trials.settled(event)
     highest = max((*event.indices, *(index for index, _ in event.failed)), default=-1)
     fan = node.elements
     if fan is None:

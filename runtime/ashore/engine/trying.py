@@ -14,19 +14,21 @@ import anyio
 from ashore.attempts import Trials
 from ashore.durations import duration_text, seconds_of
 from ashore.engine.away import Away
+from ashore.engine.effects import element_of, held, key_of, verdict_on
 from ashore.engine.fanout import Element
-from ashore.engine.invoke import Done, arguments_for, call_inline
+from ashore.engine.invoke import Done as Back
+from ashore.engine.invoke import arguments_for, call_inline, kept
 from ashore.engine.limits import Wish
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.retrying import next_wait
 from ashore.engine.units import Unit, blobs_needed, node_of
 from ashore.engine.values import Blobs, Large, load_blobs
-from ashore.errors import StepError, StepTimeout
-from ashore.events import Output
+from ashore.errors import AshoreError, StepError, StepLost, StepTimeout
+from ashore.events import Held, Output
 from ashore.graph import Node
 from ashore.ids import RunId
-from ashore.policies import Policy
+from ashore.policies import Done, Policy
 from ashore_stores.logs.base import Ticket
 
 _CHANCE: Final = 1 << 32
@@ -55,6 +57,11 @@ class Host(Protocol):
 
     async def stored(self, unit: Unit, outputs: tuple[Output | Large, ...]) -> tuple[Output, ...]: ...
 
+    def hold(self, held: Held) -> None: ...
+
+    @property
+    def is_cancelled(self) -> bool: ...
+
     def hand_on(self) -> None: ...
 
     def put_on_record(self) -> None: ...
@@ -79,6 +86,10 @@ class Attempts:
     def begin(self, unit: Unit) -> None:
         """Have the next attempt made as soon as it may begin. Never waits."""
         trials = trials_of(unit)
+        if trials.is_open and trials.policy.effects:  # by an earlier process, and nothing is on record of what came of it
+            self._host.spawn(self._find_out(unit, trials))
+            return
+        trials.is_open = False
         wait = trials.due - self._now()
         if wait > 0 and trials.policy.retry is not None:  # an earlier process waited already; its clock may have been another
             self._host.spawn(self._later(unit, min(wait, seconds_of(trials.policy.retry.cap))))
@@ -144,10 +155,11 @@ class Attempts:
             if self._host.is_over_for(unit):
                 return
             await self._start(unit, trials, started)
-            stored = await self._made(unit, trials)
+            outputs = await self._made(unit, trials)
+            stored = await self._stored(unit, trials, outputs)
         except BaseException as error:  # noqa: BLE001  # a step can never hurt the engine: whatever it raises is a failed attempt
             if not self._host.is_ended_with(error):
-                self._broke(unit, trials, error, started)
+                await self._broke(unit, trials, error, started)
         else:
             trials.is_open = False
             if not self._host.is_left:
@@ -167,12 +179,20 @@ class Attempts:
         if trials.policy.effects and self._host.last is not None:
             await self._means.log.durable(self._host.last)
 
-    async def _made(self, unit: Unit, trials: Trials) -> tuple[Output, ...]:
+    async def _stored(self, unit: Unit, trials: Trials, outputs: tuple[Output | Large, ...]) -> tuple[Output, ...]:
+        try:
+            return await self._host.stored(unit, outputs)
+        except Exception as error:
+            if trials.policy.effects:  # it has happened: another attempt would do it twice
+                raise StepError(f"{node_of(unit).work.name} has happened, but its result could not be stored") from error
+            raise
+
+    async def _made(self, unit: Unit, trials: Trials) -> tuple[Output | Large, ...]:
         """Its outputs, made in time. Raises what the step raises, and `StepTimeout`."""
         blobs = await load_blobs(self._means.artifacts, self._host.away.blobs_here(unit))
         seconds = self._time_left(trials)
         if seconds is None:
-            return await self._host.stored(unit, await self._call(unit, blobs))
+            return await self._call(unit, blobs)
         error: BaseException | None = None
         outputs: tuple[Output | Large, ...] = ()
         with anyio.move_on_after(max(0.0, seconds)) as scope:
@@ -186,7 +206,7 @@ class Attempts:
             raise self._timeout(unit, trials) from error
         if error is not None:
             raise error
-        return await self._host.stored(unit, outputs)
+        return outputs
 
     def _time_left(self, trials: Trials) -> float | None:
         policy = trials.policy
@@ -214,9 +234,9 @@ class Attempts:
 
     async def _elsewhere(self, unit: Unit, blobs: Blobs) -> tuple[Output | Large, ...]:
         back = anyio.Event()
-        answers: list[tuple[Done | None, BaseException | None]] = []
+        answers: list[tuple[Back | None, BaseException | None]] = []
 
-        def take(done: Done | None, error: BaseException | None) -> None:
+        def take(done: Back | None, error: BaseException | None) -> None:
             answers.append((done, error))
             back.set()
 
@@ -237,7 +257,13 @@ class Attempts:
 
     # After a failure.
 
-    def _broke(self, unit: Unit, trials: Trials, error: BaseException, started: float) -> None:
+    async def _broke(self, unit: Unit, trials: Trials, error: BaseException, started: float) -> None:
+        if trials.policy.effects and isinstance(error, StepTimeout) and not self._host.is_cancelled:
+            await self._find_out(unit, trials, error)
+        else:
+            self._failed(unit, trials, error, started)
+
+    def _failed(self, unit: Unit, trials: Trials, error: BaseException, started: float) -> None:
         ended = self._now()
         try:
             wait = None if self._host.is_over_for(unit) else self._next_wait(trials, error, ended)
@@ -247,12 +273,47 @@ class Attempts:
             trials.is_open = False
             self._host.failed(unit, error, started, ended)
             return
-        self._host.outcomes.again(unit, trials.begun, error, (started, ended, wait))
-        trials.broke(trials.begun, ended + wait)
-        self._host.spawn(self._later(unit, wait))
+        self._again(unit, trials, error, (started, ended, wait))
+
+    def _again(self, unit: Unit, trials: Trials, error: BaseException, times: tuple[float, float, float]) -> None:
+        self._host.outcomes.again(unit, trials.begun, error, times)
+        trials.broke(trials.begun, times[1] + times[2])
+        self._host.spawn(self._later(unit, times[2]))
+
+    async def _find_out(self, unit: Unit, trials: Trials, error: StepTimeout | None = None) -> None:
+        """Nobody knows what came of the last attempt: it is asked for, and done, made again, or the run rests."""
+        key = key_of(self._host.run, node_of(unit), element_of(unit))
+        try:
+            blobs = await load_blobs(self._means.artifacts, blobs_needed(unit))
+            verdict = await verdict_on(unit, trials, blobs, self._means, key)
+            if isinstance(verdict, Done):
+                await self._take(unit, trials, verdict.value)
+        except BaseException as trouble:  # noqa: BLE001  # what cannot be asked, or taken, is still not known
+            if self._host.is_ended_with(trouble):
+                return
+            verdict = f"{type(trouble).__name__}: {trouble}"
+        if isinstance(verdict, str):
+            self._host.hold(held(self._host.run, node_of(unit), element_of(unit), trials, self._now(), verdict))
+        elif verdict is None and error is not None:
+            self._failed(unit, trials, error, trials.first)
+        elif verdict is None:
+            now, name = self._now(), node_of(unit).work.name
+            lost = StepLost(f"attempt {trials.begun} of {name} was lost: there is no outcome on record")
+            self._again(unit, trials, lost, (now, now, 0.0))
+        self._on_record(trials.policy)
+
+    async def _take(self, unit: Unit, trials: Trials, value: Any) -> None:
+        """It has happened, and this is what it gave."""
+        outputs = kept(node_of(unit).work, value, self._means.supplies.hiding)
+        stored = await self._host.stored(unit, outputs)
+        trials.is_open = False
+        if not self._host.is_left:
+            self._host.outcomes.ran(unit, stored, trials.first, self._now())
 
     def _next_wait(self, trials: Trials, error: BaseException, now: float) -> float | None:
         policy = trials.policy
+        if policy.effects and (isinstance(error, AshoreError) and not isinstance(error, StepTimeout)):
+            return None  # its body had returned, and what it gave is not right: another attempt would do it twice
         wait = next_wait(policy.retry, trials.failed + 1, error, self._chance)
         if wait is not None and policy.deadline is not None and now + wait >= trials.first + policy.deadline:
             return None  # there will be no time for another

@@ -21,6 +21,7 @@ from ashore.events import (
     EnvironmentSeen,
     Event,
     FileUse,
+    Held,
     Input,
     Invoked,
     OwnerSeen,
@@ -263,6 +264,9 @@ class Projection:
         if known:
             known.is_over = False
 
+    def _held(self, event: Held, position: int) -> None:
+        self._run_changed(event.run, {"state": "held", "error": f"{event.reason}. {event.mend}", "position": position})
+
     def _cancel_asked(self, event: CancelAsked, position: int) -> None:
         self._run_changed(event.run, {"cancel_asked": event.at})
 
@@ -467,6 +471,7 @@ _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     ElementsRan: Projection._elements_ran,
     RunEnded: Projection._run_ended,
     Adopted: Projection._adopted,
+    Held: Projection._held,
     CancelAsked: Projection._cancel_asked,
     Arrived: Projection._arrived,
     ArrivalRefused: Projection._refused,

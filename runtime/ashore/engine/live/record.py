@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ashore.events import AttemptFailed, Call, ElementsRan, Event, Failure, Invoked, StepFailed, StepRan, StepSkipped, StepStarted
+from ashore.events import (
+    AttemptFailed,
+    Call,
+    EffectAnswered,
+    ElementsRan,
+    Event,
+    Failure,
+    Invoked,
+    StepFailed,
+    StepRan,
+    StepSkipped,
+    StepStarted,
+)
 from ashore.ids import InvocationId
 
 
@@ -32,7 +44,7 @@ class Record:
             elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
                 before = self._recorded.get(event.invocation)
                 self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,))
-            elif isinstance(event, (StepStarted, AttemptFailed)):
+            elif isinstance(event, (StepStarted, AttemptFailed, EffectAnswered)):
                 self._attempts.setdefault(event.invocation, []).append(event)
             if isinstance(event, StepFailed):
                 self._failures[event.invocation] = event.failure

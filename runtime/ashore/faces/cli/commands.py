@@ -134,7 +134,7 @@ def serve(files: tuple[str, ...], grace: float) -> int:
 
 @commands.command()
 @click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
-@click.option("--state", type=click.Choice(["running", "done", "failed", "cancelled"]), help="In this state only.")
+@click.option("--state", type=click.Choice(["running", "done", "failed", "cancelled", "held"]), help="In this state only.")
 @click.option("-n", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
 def runs(pipeline: str | None, state: str | None, limit: int) -> int:
     """List runs, the newest first."""
@@ -172,6 +172,21 @@ def diff(run: str, other: str, everything: bool) -> int:
 def approve(run: str, question: str | None, deny: bool) -> int:
     """Answer the question that a run waits for: yes, or with --deny no. QUESTION is its text, if there are several."""
     return _do("answering:approve", run=run, question=question, deny=deny)
+
+
+@commands.command()
+@click.argument("run", default="@last")
+@click.argument("step", required=False)
+@click.option("--done", metavar="VALUE", help="It has happened: VALUE, as JSON, is what the step would have returned.")
+@click.option("--again", is_flag=True, help="It has not happened: do it again.")
+@click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
+def resume(run: str, step: str | None, done: str | None, again: bool, target: str | None) -> int:
+    """Go on with a run that nobody drives, or that is held. [default: @last]
+
+    A run is held when a step that acts on the world (effects=True) began and nobody knows whether it has happened: look there,
+    and say so with --done or --again. STEP names which, if several are held.
+    """
+    return _do("resuming:resume", run=run, step=step, done=done, again=again, target=target)
 
 
 @commands.command()

@@ -32,6 +32,7 @@ STATE_COLOURS: Final = {
     "failed": RED,
     "skipped": YELLOW,
     "cancelled": YELLOW,
+    "held": YELLOW,
     "running": "",
     "waiting": DIM,
 }

@@ -13,7 +13,7 @@ from ashore.faces.cli.interruption import Interruption
 from ashore.faces.cli.progress import Narrator
 from ashore.faces.cli.results import failure_record, result_record
 from ashore.faces.cli.session import Session, looped, opened, session_of
-from ashore.faces.cli.settings import DONE, FAILED, Settings
+from ashore.faces.cli.settings import DONE, FAILED, TRANSIENT, Settings
 from ashore.faces.cli.targeting import called, loaded
 from ashore.faces.cli.terminal import YELLOW
 from ashore.faces.cli.texts import SHORT, value_text
@@ -39,13 +39,13 @@ async def _open_and_run(call: Handle[Any], key: str | None, session: Session) ->
     async with opened(session, create=True) as stack:
         with Interruption(stack.ports.workers.poster()) as interruption:
             async with Runtime(stack) as runtime:
-                return await _run(session, runtime, call, key, interruption)
+                return await see_through(session, runtime, await runtime.start(call, key=key), interruption)
 
 
-async def _run(session: Session, runtime: Runtime, call: Handle[Any], key: str | None, interruption: Interruption) -> int:
+async def see_through(session: Session, runtime: Runtime, run: Run[Any], interruption: Interruption) -> int:
+    """Tell how a run goes, and give its result or what failed it; the exit code."""
     clock = runtime.stack.ports.clock
     begun = clock.monotonic()
-    run = await runtime.start(call, key=key)
     narrator = Narrator(session.terminal, run.id, run.pipeline)
     narrator.begin()
     state: str | None = None
@@ -63,6 +63,9 @@ async def _run(session: Session, runtime: Runtime, call: Handle[Any], key: str |
         await _give_result(session, run, narrator, runtime.stack.artifacts)
         return DONE
     _give_failures(session, run, state, narrator)
+    if state == "held":
+        session.terminal.say(f"{run.error}", YELLOW)
+        return TRANSIENT
     return interruption.code if interruption.number is not None else FAILED
 
 

@@ -63,7 +63,7 @@ def _facts(run: PastRun[Any]) -> Iterator[tuple[str, str]]:
     if run.git_commit:
         yield "commit", run.git_commit
     if run.trouble is not None:
-        yield "error", f"{run.trouble}{f' ({run.location})' if run.location else ''}"
+        yield "held" if run.state == "held" else "error", f"{run.trouble}{f' ({run.location})' if run.location else ''}"
 
 
 def _file_facts(run: PastRun[Any]) -> Iterator[tuple[str, str]]:

@@ -15,9 +15,11 @@ from ashore.events import (
     Arrived,
     AttemptFailed,
     CancelAsked,
+    EffectAnswered,
     ElementsRan,
     EnvironmentSeen,
     Event,
+    Held,
     Invoked,
     OwnerSeen,
     RunEnded,
@@ -111,7 +113,7 @@ class Teller:
             self._names.pop(event.run, None)
 
     async def _step(self, event: Event) -> str:
-        if not isinstance(event, StepStarted | AttemptFailed | StepRan | StepFailed | StepSkipped | ElementsRan):
+        if not isinstance(event, StepStarted | AttemptFailed | EffectAnswered | StepRan | StepFailed | StepSkipped | ElementsRan):
             return ""
         await self._known(event.run)
         return self._names[event.run].get(event.invocation, "")
@@ -134,16 +136,12 @@ def _at(event: Event) -> str:
 
 def _line(event: Event, step: str) -> str:
     run: Any = getattr(event, "run", None)
-    what = _step_line(event, step) or _run_line(event) or _other_line(event)
+    what = _attempt_line(event, step) or _step_line(event, step) or _run_line(event) or _other_line(event)
     return f"{run[:SHORT] if run else '-' * SHORT} {what}"
 
 
 def _step_line(event: Event, step: str) -> str:
     match event:
-        case StepStarted():
-            return f"{step}{element_of(event)} started{f', attempt {event.attempt}' if event.attempt > 1 else ''}"
-        case AttemptFailed():
-            return f"{step}{element_of(event)} {attempt_line(event)}"
         case StepRan() if event.reused_run:
             return f"{step} cached from run {event.reused_run[:SHORT]}"
         case StepRan():
@@ -160,6 +158,18 @@ def _step_line(event: Event, step: str) -> str:
             return ""
 
 
+def _attempt_line(event: Event, step: str) -> str:
+    match event:
+        case StepStarted():
+            return f"{step}{element_of(event)} started{f', attempt {event.attempt}' if event.attempt > 1 else ''}"
+        case EffectAnswered():
+            return f"{step}{element_of(event)} {'has happened' if event.is_done else 'is to be done again'}, somebody says"
+        case AttemptFailed():
+            return f"{step}{element_of(event)} {attempt_line(event)}"
+        case _:
+            return ""
+
+
 def _run_line(event: Event) -> str:
     match event:
         case RunStarted():
@@ -172,6 +182,8 @@ def _run_line(event: Event) -> str:
             return f"adopted by {event.owner.hex()[:SHORT]} from {event.former.hex()[:SHORT]}"
         case CancelAsked():
             return "asked to be cancelled"
+        case Held():
+            return f"held: {event.reason}"
         case Answered():
             return "nobody answered in time" if event.is_late else "approved" if event.yes else "denied"
         case _:

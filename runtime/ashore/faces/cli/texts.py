@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from ashore.events import AttemptFailed, Failure, StepStarted
+from ashore.events import AttemptFailed, EffectAnswered, Failure, StepStarted
 
 SHORT: Final = 8
 """Digits of an id that are shown at least."""
@@ -102,7 +102,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
 
 
-def element_of(event: StepStarted | AttemptFailed) -> str:
+def element_of(event: StepStarted | AttemptFailed | EffectAnswered) -> str:
     """ "[3]" of an element of a fan-out, else nothing."""
     return f"[{event.element}]" if event.element >= 0 else ""
 

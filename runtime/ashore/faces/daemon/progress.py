@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ashore.events import ElementsRan, Event, Failure, FileUse, Invoked, RunEnded, StepFailed, StepRan
+from ashore.events import Adopted, ElementsRan, Event, Failure, FileUse, Held, Invoked, RunEnded, StepFailed, StepRan
 from ashore.ids import InvocationId
 
 
@@ -25,6 +25,8 @@ class Progress:
     failures: list[tuple[str, Failure]] = field(default_factory=list)
     """Steps that failed, by name."""
     ended: RunEnded | None = None
+    held: list[Held] = field(default_factory=list)
+    """Why it rests until somebody answers."""
     names: dict[InvocationId, str] = field(default_factory=dict)
     """What the invocations are called."""
     _files: dict[tuple[InvocationId, int], str] = field(default_factory=dict)
@@ -42,6 +44,10 @@ class Progress:
             case StepFailed():
                 self.settled += 1
                 self.failures.append((self.names.get(event.invocation, "a step"), event.failure))
+            case Held():
+                self.held.append(event)
+            case Adopted():
+                self.held.clear()
             case RunEnded():
                 self.ended = event
             case _:

@@ -64,10 +64,12 @@ class Talk:
         self.line(f"run {run[:SHORT_ID]} {pipeline} {progress.settled} of {progress.steps} steps, {_counts(progress)}", DIM)
 
     def ended(self, run: str, pipeline: str, progress: Progress, seconds: float) -> None:
-        state = progress.ended.state if progress.ended else "lost"
+        state = progress.ended.state if progress.ended else "held" if progress.held else "lost"
         colour = GREEN if state == "done" else RED
         for name, failure in progress.left_out:
             self.line(f"run {run[:SHORT_ID]} {pipeline} left out {self._short(name)}: {summary(failure)}", YELLOW)
+        for held in progress.held:
+            self.line(f"run {run[:SHORT_ID]} {pipeline} rests: {held.reason}. {held.mend}", YELLOW)
         for name, failure in progress.failures:
             self.line(f"run {run[:SHORT_ID]} {pipeline} failed in {name}: {summary(failure)}", RED)
         self.line(f"run {run[:SHORT_ID]} {pipeline} {state} in {seconds:.1f} s: {_counts(progress)}", colour)

@@ -1,0 +1,62 @@
+"""Runs that are held: what is said of them, and how the answers are read that let them go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ashore.codec import Unencodable, encode
+from ashore.errors import GraphError, NotFound, RunHeld
+from ashore.events import EffectAnswered, Event, Held, Invoked
+from ashore.ids import InvocationId, RunId
+
+_SHORT: Final = 8
+"""Digits of a run's id that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody says of attempts of which nobody knew what came."""
+
+    is_done: bool
+    value: Any = None
+    """What the step gives, if it has happened."""
+    step: str | None = None
+    """Of this step only."""
+
+
+def held_error(run: RunId, pipeline: str, helds: Sequence[Held], holder: Any = None) -> RunHeld:
+    """What whoever waits for a held run is told."""
+    reasons = "; ".join(held.reason for held in helds)
+    return RunHeld(f"run {run[:_SHORT]} of {pipeline} is held: {reasons}", run=holder or run, mend=helds[0].mend if helds else "")
+
+
+def answers_to(run: RunId, events: Sequence[Event], helds: Sequence[Held], answer: Answer, at: float) -> list[EffectAnswered]:
+    """The answer as events, one for each attempt that it is about.
+
+    Raises `NotFound` if nothing is held, or nothing of that step, or several where one result cannot be that of each.
+    """
+    names = _names_in(events)
+    meant = [held for held in helds if answer.step is None or names.get(held.invocation) == answer.step]
+    if not meant:
+        held_steps = ", ".join(sorted({names.get(held.invocation, "?") for held in helds}))
+        mend = f"What is held there is {held_steps}" if helds else "`ashore show` tells how far it is"
+        raise NotFound(f"nothing of run {run[:_SHORT]} waits for this answer", mend=mend)
+    if answer.is_done and len(meant) > 1:
+        held_steps = ", ".join(names.get(held.invocation, "?") for held in meant)
+        mend = "Name the step; where one has several such calls, give it a check= function"
+        raise NotFound(f"several calls of run {run[:_SHORT]} are held ({held_steps}), and this is the result of one", mend=mend)
+    value = _encoded(answer.value) if answer.is_done else b""
+    return [EffectAnswered(run, held.invocation, answer.is_done, at, value, held.element) for held in meant]
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return encode(value)
+    except Unencodable as error:
+        raise GraphError(f"the result cannot be recorded: {error}", mend="Give a plain value, or a check= function") from error
+
+
+def _names_in(events: Sequence[Event]) -> Mapping[InvocationId, str]:
+    return {call.invocation: call.step for event in events if isinstance(event, Invoked) for call in event.calls}
