@@ -41,7 +41,8 @@ def answers_to(run: RunId, events: Sequence[Event], helds: Sequence[Held], answe
     meant = [held for held in helds if answer.step is None or names.get(held.invocation) == answer.step]
     if not meant:
         held_steps = ", ".join(sorted({names.get(held.invocation, "?") for held in helds}))
-        mend = f"What is held there is {held_steps}" if helds else "`ashore show` tells how far it is"
+        on = f"`ashore resume {run[:_SHORT]}` goes on with it, if nobody does, and says what has to be answered"
+        mend = f"What is held there is {held_steps}" if helds else on
         raise NotFound(f"nothing of run {run[:_SHORT]} waits for this answer", mend=mend)
     if answer.is_done and len(meant) > 1:
         held_steps = ", ".join(names.get(held.invocation, "?") for held in meant)
