@@ -15,6 +15,7 @@ from ashore.annotations import conforms as conforms
 from ashore.annotations import element_of as element_of
 from ashore.annotations import name_of
 from ashore.calls import shown
+from ashore.codec.models import is_model
 from ashore.elements import Each
 from ashore.errors import WrongArgument
 from ashore.files import File
@@ -175,18 +176,26 @@ def _differs(ours: Iterable[Any], theirs: Iterable[Any]) -> bool:
 def _read(annotation: Any, text: str) -> Any:
     """A text as a value of a type: by the type's own rules for texts, else as JSON."""
     try:
-        return msgspec.convert(_by_name(annotation, text), annotation, strict=False, dec_hook=_path)
+        return msgspec.convert(_by_name(annotation, text), annotation, strict=False, dec_hook=_made)
     except msgspec.ValidationError as error:
         if text[:1] not in ("[", "{") and not get_args(annotation):
             raise
         try:
-            return msgspec.json.decode(text, type=annotation, strict=False, dec_hook=_path)
+            return msgspec.json.decode(text, type=annotation, strict=False, dec_hook=_made)
+        except msgspec.ValidationError:
+            raise  # it is JSON, and says where it is wrong
         except msgspec.DecodeError:
             raise error from None
 
 
-def _path(kind: type[Any], value: Any) -> Any:
-    return kind(value) if issubclass(kind, PurePath) and isinstance(value, str) else value
+def _made(kind: type[Any], value: Any) -> Any:
+    """A value of a type that msgspec does not know."""
+    if issubclass(kind, PurePath) and isinstance(value, str):
+        return kind(value)
+    if is_model(kind) and isinstance(value, dict):
+        model: Any = kind
+        return model.model_validate(value)
+    return value
 
 
 def _by_name(annotation: Any, text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 
 from ashore import Runtime, step
 from ashore.codec import Undecodable, Unencodable, decode, encode, show
+from ashore.errors import WrongArgument
 from ashore.materialize import Unserialisable, check_loads_back, dump_value, load_value
+from ashore.parameters import parsed
+from ashore.signatures import Parameter
 
 attrs = pytest.importorskip("attrs")
 pydantic = pytest.importorskip("pydantic")
@@ -234,3 +238,17 @@ def test_a_table_inside_of_a_model() -> None:
     assert dumped.data is not None
     check_loads_back(value, dumped.format, dumped.data)
     assert load_value(dumped.format, dumped.data).parts[0].equals(value.parts[0])
+
+
+def test_on_the_command_line_they_are_json() -> None:
+    def read(annotation: Any, text: str) -> Any:
+        return parsed(Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation), text)
+
+    assert read(sample.Config, '{"lr": 0.5, "called": "x"}') == sample.Config(lr=0.5, called="x")
+    assert read(list[sample.Config], '[{"lr": 1}]') == [sample.Config(lr=1)]
+    assert read(sample.Config | None, "null") is None
+    assert read(sample.Layer, '{"width": 2}') == sample.Layer(2)
+    with pytest.raises(WrongArgument, match=r"is no Config \((.|\n)*valid number"):
+        read(sample.Config, '{"lr": "no"}')
+    with pytest.raises(WrongArgument, match=r"is no Layer \(Expected `int`, got `str` - at `\$\.width`\)"):
+        read(sample.Layer, '{"width": "no"}')
