@@ -31,6 +31,10 @@ HELPS = [
     ["log"],
     ["log", "verify"],
     ["lineage"],
+    ["cancel"],
+    ["artifacts"],
+    ["cat"],
+    ["doctor"],
     ["sql"],
     ["index"],
     ["index", "rebuild"],
@@ -123,7 +127,19 @@ def test_wrong_usage_is_two(empty: Path, words: list[str], capsys: pytest.Captur
 
 
 def test_looking_makes_no_home(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["runs"], ["show"], ["log"], ["log", "verify"], ["lineage", "x"], ["sql", "select 1"], ["index", "rebuild"]):
+    for words in (
+        ["runs"],
+        ["show"],
+        ["log"],
+        ["log", "verify"],
+        ["lineage", "x"],
+        ["cancel", "@last"],
+        ["artifacts"],
+        ["cat", "x"],
+        ["doctor"],
+        ["sql", "select 1"],
+        ["index", "rebuild"],
+    ):
         assert main(words) == NOT_FOUND, words
         assert "Run a pipeline first, or name a home" in capsys.readouterr().err
     assert sorted(os.listdir(empty)) == ["pyproject.toml"]

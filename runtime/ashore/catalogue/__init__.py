@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ashore.catalogue.access import Stored as Stored
 from ashore.catalogue.answers import Answer as Answer
 from ashore.catalogue.artifacts import Artifact as Artifact
 from ashore.catalogue.artifacts import FileVersion as FileVersion

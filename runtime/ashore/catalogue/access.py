@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ashore.catalogue.projector import Freshness, Projector
 from ashore.engine.state import outputs_of
@@ -20,6 +20,15 @@ from ashore_stores.logs.base import EventLog
 from ashore_stores.ports import Ports
 
 _KEPT_NOTES: Final = 20
+
+
+class Stored(NamedTuple):
+    """A value as it is stored."""
+
+    format: str
+    """The materializer that wrote it, and its version."""
+    type: str
+    data: memoryview
 
 
 class Access:
@@ -114,6 +123,14 @@ class Access:
             for frame in await self.log.about(run.encode())
             for event in decode(frame.batch.body, frame.count)
             if isinstance(event, ElementsRan) and event.run == run and event.invocation == invocation
+        ]
+
+    async def stored(self, outputs: Sequence[Output]) -> list[Stored]:
+        """Their stored forms. Raises `Missing`, `Corrupt`."""
+        blobs = await load_blobs(self.artifacts, {output.digest for output in outputs if output.data is None})
+        return [
+            Stored(output.format, output.type, blobs[output.digest] if output.data is None else memoryview(output.data))
+            for output in outputs
         ]
 
     async def load(self, outputs: Sequence[Output]) -> list[Any]:

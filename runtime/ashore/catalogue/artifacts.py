@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from ashore.catalogue.access import Access
+from ashore.catalogue.access import Access, Stored
 from ashore.catalogue.naming import FILE_PREFIX, SHORT
-from ashore.events import text_path
+from ashore.events import Output, text_path
 from ashore.ids import InvocationId, RunId
 
 T_co = TypeVar("T_co", covariant=True)
@@ -59,6 +59,11 @@ class Artifact(Generic[T_co]):
     def _output_text(self) -> str:
         return "*" if self.output == ALL_OUTPUTS else str(self.output)
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one value: neither all outputs of an invocation nor the elements of a fan-out."""
+        return self.output != ALL_OUTPUTS and not self._place.is_fan
+
     def __repr__(self) -> str:
         size = "" if self.size is None else f", {self.size} bytes"
         return f"<Artifact {self.short} of {self.step} in run {self.run[:SHORT]}: {self.type or 'several outputs'}{size}>"
@@ -80,10 +85,23 @@ class Artifact(Generic[T_co]):
         value: Any = tuple(values) if self.output == ALL_OUTPUTS else values[0]
         return cast("T_co", value)
 
-    async def _load_elements(self) -> Any:
+    async def stored(self) -> list[Stored]:
+        """Its stored form, which needs no class: one part, or one for each output or element. Raises `Missing`, `Corrupt`."""
+        if self._place.is_fan:
+            outputs = [output for element in await self._elements() for output in element]
+        else:
+            made = await self._access.outputs_at(self._place.position)
+            outputs = list(made if self.output == ALL_OUTPUTS else made[self.output : self.output + 1])
+        return await self._access.stored(outputs)
+
+    async def _elements(self) -> list[tuple[Output, ...]]:
         elements = await self._access.elements_of(self.run, self._place.invocation)
         if self.output != ALL_OUTPUTS and any(len(outputs) > 1 for outputs in elements):
             elements = [outputs[self.output : self.output + 1] for outputs in elements]
+        return elements
+
+    async def _load_elements(self) -> Any:
+        elements = await self._elements()
         values = iter(await self._access.load([output for outputs in elements for output in outputs]))
         parts = [[next(values) for _ in outputs] for outputs in elements]
         return [tuple(part) if len(part) > 1 else part[0] for part in parts]

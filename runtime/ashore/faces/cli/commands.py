@@ -208,6 +208,14 @@ def log_verify() -> int:
 
 
 @commands.command()
+@click.argument("run")
+@click.option("--no-wait", is_flag=True, help="Only ask: do not wait until it has ended.")
+def cancel(run: str, no_wait: bool) -> int:
+    """End a run: running steps are cancelled, waiting ones skipped. Whichever process drives it, or none any more."""
+    return _do("cancelling:cancel", run=run, no_wait=no_wait)
+
+
+@commands.command()
 @click.argument("artifact")
 @click.option("--down", is_flag=True, help="What came from it, instead of what it came from.")
 def lineage(artifact: str, down: bool) -> int:
@@ -219,10 +227,45 @@ def lineage(artifact: str, down: bool) -> int:
 
 
 @commands.command()
+@click.argument("run", required=False)
+@click.option("--step", metavar="NAME", help="Of this step only.")
+@click.option("--type", "type_", metavar="TEXT", help="Whose type has this in its name, such as frame.")
+@click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
+@click.option("--digest", metavar="HEX", help="With this digest, or one that begins so.")
+@click.option("-n", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
+def artifacts(run: str | None, type_: str | None, **wanted: Any) -> int:
+    """List artifacts, the newest first; of one run, in the order of its steps, those that it reused too."""
+    return _do("artifacts:artifacts", run=run, type=type_, **wanted)
+
+
+@commands.command()
+@click.argument("artifact", metavar="ARTIFACT | RUN STEP")
+@click.argument("step", required=False, metavar="")
+@click.option("--output", type=click.IntRange(min=0), metavar="N", help="Which output, of a step that has several.")
+@click.option("-n", "rows", type=click.IntRange(min=0), default=10, show_default=True, help="How many rows of a table.")
+@click.option("--raw", is_flag=True, help="Its bytes, for a file or a pipe: of text and bytes themselves, else as stored.")
+def cat(artifact: str, step: str | None, output: int | None, rows: int, raw: bool) -> int:
+    """Print a value: text as it is, plain values as JSON, tables as their first rows.
+
+    ARTIFACT is an artifact's id, as `ashore artifacts` and `ashore show --json` have it, or RUN:STEP.
+    """
+    return _do("printing:cat", artifact=artifact, step=step, output=output, rows=rows, raw=raw)
+
+
+@commands.command()
 @click.argument("query")
 def sql(query: str) -> int:
     """Ask the index in SQL. Views: runs, steps, artifacts, edges, params, triggers."""
     return _do("looking:sql", query=query)
+
+
+@commands.command()
+def doctor() -> int:
+    """Look whether the home is well: permissions, disk space, the log, the index, daemons, runs that nobody drives.
+
+    Says what is wrong and how to mend it; exit code 1 if something is.
+    """
+    return _do("doctor:doctor")
 
 
 @commands.group(cls=click.Group)

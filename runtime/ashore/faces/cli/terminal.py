@@ -8,10 +8,14 @@ import os
 import sys
 from typing import Any, Final, TextIO, cast
 
+from ashore.errors import WrongArgument
 from ashore.faces.cli.settings import Settings
+from ashore_stores.keys import Buffer
 
 GREEN, RED, YELLOW, DIM, BOLD, PLAIN = "\033[32m", "\033[31m", "\033[33m", "\033[2m", "\033[1m", "\033[0m"
 
+_SLAB: Final = 1 << 20
+"""Bytes that are written at once."""
 _CLEARED: Final = "\r\033[K"
 _WIDTH: Final = 80
 """Columns of a terminal that does not say how many it has."""
@@ -48,6 +52,17 @@ class Terminal:
     def painted(self, text: str, colour: str) -> str:
         """The text in a colour, where results have some."""
         return f"{colour}{text}{PLAIN}" if colour and self._is_out_coloured else text
+
+    def raw(self, data: Buffer) -> None:
+        """Bytes as they are, which no terminal is given. Raises `WrongArgument` where there is one."""
+        if self._out.isatty():
+            what = f"{len(memoryview(data).cast('B')):,} bytes as they are would do to a terminal whatever they say"
+            raise WrongArgument(what, where="", mend="Write them to a file or a pipe: ... --raw > FILE")
+        view = memoryview(data).cast("B")
+        self._out.flush()
+        for start in range(0, len(view), _SLAB):
+            self._out.buffer.write(view[start : start + _SLAB])
+        self._out.buffer.flush()
 
     def record(self, value: Any) -> None:
         """A result as JSON, on one line."""
