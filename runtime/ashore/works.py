@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, overload
 
 from ashore.calls import Bound, Call, current_scope
@@ -90,17 +91,17 @@ class Work(Generic[F_co, H_co]):
         """Which code it is, with all that it reaches: `fit.fingerprint.explain()`."""
         return StepFingerprint(self.definition.fn, self.name, self.role, self.definition.options.declared)
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters, in order."""
         return self.definition.parameters
 
-    @property
+    @cached_property
     def returns(self) -> Any:
         """The declared type of the result; None if there is no annotation."""
         return self.definition.returns
 
-    @property
+    @cached_property
     def outputs(self) -> int | tuple[str, ...] | None:
         """None: one value; a number: of a tuple's outputs; names: of an `Outputs` subclass."""
         return self.definition.outputs

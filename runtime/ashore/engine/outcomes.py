@@ -140,7 +140,7 @@ class Outcomes:
 
     def write_columns(self, *, all_of_them: bool = False) -> bool:
         """Hand the gathered outcomes of open fan-outs to the journal, if it is time. False if some are left for later."""
-        if not any([len(fanout.columns) for fanout in self._fanouts.values()]):
+        if not self._fanouts or not any([len(fanout.columns) for fanout in self._fanouts.values()]):
             return True
         now = self._means.ports.clock.monotonic()
         if not all_of_them and now - self._written < FRESH:
@@ -216,7 +216,7 @@ class Outcomes:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._machine.is_settled:
+        if not self._machine.unsettled:
             self._over()
         else:
             self._more()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
@@ -57,6 +57,11 @@ class Pumps(Generic[Unit]):
         self._parked: asyncio.Future[None] | None = None
         """What a pump with nothing to do waits for, if pumps stay."""
         self._staying: asyncio.Task[None] | None = None
+        self._staying_context: Context = context
+        self._base: Context = context
+        """The context of the pump that stays, and what it was when that began."""
+        self._handed: tuple[Coroutine[Any, Any, None], Any] | None = None
+        """A step that was begun in the name of the pump that stays, and has suspended: it goes on there."""
         self.stays = False
         """Whether a pump with nothing to do waits for more, instead of ending: where steps come one after the other."""
         self.stopping = False
@@ -77,12 +82,12 @@ class Pumps(Generic[Unit]):
     def wake(self) -> None:
         """Something is ready: have it run, on the pump that is under way or on a new one."""
         if self._active is None and self._ready and not self.stopping:
-            parked, self._parked = self._parked, None
-            if parked is None or parked.done():
-                self._active = self.spawn(self._pump())
+            if self._parked is None or self._parked.done():
+                context = self._context.copy()
+                self._active = self.spawn(self._pump(context), context)
             else:
                 self._active = self._staying
-                parked.set_result(None)
+                self._parked.set_result(None)
 
     def spawn(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
         """A task of this run for `work`, with the run's context or this one."""
@@ -158,14 +163,91 @@ class Pumps(Generic[Unit]):
         else:
             self._idle()
 
-    async def _pump(self) -> None:
+    def work_here(self) -> bool:
+        """Run what is ready here and now, in the name of the pump that stays: as if it had its turn while the caller waits.
+
+        The steps see that task as theirs, and its context. One that suspends goes on in it. For a caller that is about to wait.
+        Returns whether there was such a pump.
+        """
+        me, pump, parked = asyncio.current_task(), self._staying, self._parked
+        if me is None or pump is None or self._active is not None or parked is None or parked.done():
+            return False
+        self._active = pump
+        asyncio.tasks._leave_task(self._loop, me)
+        asyncio.tasks._enter_task(self._loop, pump)
+        try:
+            self._work_as(pump)
+        finally:
+            asyncio.tasks._leave_task(self._loop, pump)
+            asyncio.tasks._enter_task(self._loop, me)
+            self._active = None
+        if self._handed is not None and not parked.done():
+            parked.set_result(None)
+        if self._ready:
+            self.wake()
+        else:
+            self._idle()
+        return True
+
+    def _work_as(self, pump: asyncio.Task[None]) -> None:
+        ready = self._ready
+        for _ in range(_SLICE):
+            if not ready or self.stopping:
+                return
+            todo = self._begin(ready.popleft())
+            if todo is not None and not self._is_done_here(*todo):
+                return
+            if pump.cancelling() > 0 or _differs(self._staying_context, self._base):
+                self._let_go()
+                return
+
+    def _is_done_here(self, function: Any, work: Coroutine[Any, Any, None]) -> bool:
+        """Run `work` until it ends, or suspends (then it goes on in the pump that stays); whether it has ended."""
+        if function in self._suspending:
+            self.spawn(work)
+            return True
+        try:
+            yielded = self._staying_context.run(work.send, None)
+        except StopIteration:
+            return True
+        except BaseException as error:  # noqa: BLE001  # what is begun here never raises, unless it is our bug
+            self._broken(error)
+            return True
+        self._suspending.add(function)
+        self._turn += 1
+        self._handed = (work, yielded)
+        return False
+
+    def _let_go(self) -> None:
+        """The pump that stays must not be used any more."""
+        parked, self._parked, self._staying = self._parked, None, None
+        if parked is not None and not parked.done():
+            parked.cancel()
+
+    async def _pump(self, context: Context) -> None:
         me = asyncio.current_task()
         assert me is not None
         base = copy_context()
-        while await self._drain(me, base) and self.stays and self._parked is None and not self.stopping:
-            self._staying = me
-            self._parked = self._loop.create_future()
-            await self._parked
+        while await self._drain(me, base) and self.stays and self._staying is None and not self.stopping:
+            self._staying, self._staying_context, self._base = me, context, base
+            if not await self._stay():
+                return
+
+    async def _stay(self) -> bool:
+        """Wait for more to do, or for a step to go on with. False if this task must not be used any more."""
+        parked = self._parked = self._loop.create_future()
+        error: BaseException | None = None
+        try:
+            await parked
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+        handed, self._handed = self._handed, None
+        self._staying = self._parked = None
+        if handed is not None:
+            await _Rest(*handed, error)
+        elif error is not None and is_cancelled_from_outside():
+            raise error
+        return handed is None and error is None
 
     async def _drain(self, me: asyncio.Task[None], base: Context) -> bool:
         """Run what is ready, to the last. False if this task must not be used any more."""
@@ -206,10 +288,48 @@ class Pumps(Generic[Unit]):
         return suspended or self.stopping or me.cancelling() > 0 or _is_changed(base)
 
 
+class _Rest:
+    """A coroutine that was begun elsewhere in this task's name, from where it suspended: awaited, it goes on."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], yielded: Any, error: BaseException | None) -> None:
+        self._work = work
+        self._yielded = yielded
+        self._error = error
+        """What this task was told meanwhile: that it is cancelled."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yielded, error, sent = self._yielded, self._error, None
+        try:
+            if error is not None:
+                _forget(yielded)
+                yielded = self._work.throw(error)
+            while True:
+                try:
+                    sent = yield yielded
+                except BaseException as thrown:  # noqa: BLE001  # whatever it is, it is the step's
+                    yielded = self._work.throw(thrown)
+                else:
+                    yielded = self._work.send(sent)
+        except StopIteration:
+            return
+
+
+def _forget(yielded: Any) -> None:
+    """Nobody waits for this future: its task was cancelled instead."""
+    if isinstance(yielded, asyncio.Future):
+        yielded._asyncio_future_blocking = False
+        yielded.cancel()
+
+
 def _is_changed(base: Context) -> bool:
-    """Whether the current context is another one. It compares the user's values, which may do anything when compared."""
+    """Whether the current context is another one."""
+    return _differs(copy_context(), base)
+
+
+def _differs(context: Context, base: Context) -> bool:
+    """Whether two contexts hold other values. It compares the user's values, which may do anything when compared."""
     try:
-        return copy_context() != base
+        return context != base
     except BaseException:  # noqa: BLE001
         return True
 

@@ -82,13 +82,11 @@ class Machine:
     def admit(self, node: Node) -> list[Node]:
         """`node` was asked for while the run goes (it is in `nodes` already). Returns it if it is skipped at once."""
         self.unsettled += 1
-        if not node.is_body:
+        if not node.work.is_body and any([argument.sources for argument in node.arguments]):
             connect(node)
             broken = [source.node for source in _inputs(node) if source.node.state > DONE]
             if broken:
-                return self.skipped(
-                    node, {name: None for producer in broken for name in producer.because or (producer.invocation,)}
-                )
+                return self.skipped(node, dict.fromkeys(name for one in broken for name in one.because or (one.invocation,)))
         if not node.missing:
             node.state = READY
             self.ready.append(node)

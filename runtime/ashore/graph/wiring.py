@@ -75,7 +75,8 @@ class Wiring:
 
     def _node(self, work: Work[Any, Any], bound: Bound) -> Node:
         arguments = [self._argument(work, parameter, bound.arguments[parameter.name]) for parameter in work.parameters]
-        _check_groups(work, arguments)
+        if any([argument.each for argument in arguments]):
+            _check_groups(work, arguments)
         identity = identity_of(self._scope, self._name(work, bound), arguments)
         invocation = self._occurrence(identity, work)
         node = self.by_invocation.get(invocation)

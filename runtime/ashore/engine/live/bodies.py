@@ -22,7 +22,7 @@ from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, current_task, is_cancelled_from_outside
 from ashore.engine.state import DONE, FAILED, SKIPPED, Machine
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Call, Failure, Invoked, Output, StepRan, StepSkipped
+from ashore.events import Awaited, Call, Failure, Invoked, Output, StepRan, StepSkipped
 from ashore.graph import Argument, Graph, Node, call_of, identity_of, occurrence_of
 from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
 from ashore.materialize import VALUE_FORMAT
@@ -136,10 +136,12 @@ class Bodies:
         """The running task is about to wait for an outcome."""
         turnstile = self.turnstile
         if turnstile.is_solo and current_task() is self._root_task:
+            self.admit(here=True)
             turnstile.rest()
         else:
             turnstile.is_solo = False
             turnstile.stir()
+            self.admit()
 
     def occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
         """Which invocation a call is. Equal calls of a step are one, but after a failure, and for a source after it was seen.
@@ -169,7 +171,7 @@ class Bodies:
         """A new invocation: what is on record of it is final, the rest runs when the body next suspends."""
         self._latest[identity] = node
         machine = self._parts.machine
-        recorded = self.record.take(node.invocation, is_body=node.is_body)
+        recorded = None if self.record.is_empty else self.record.take(node.invocation, is_body=node.is_body)
         if recorded is not None and machine.recall(node, recorded.events):
             self.turnstile.recorded(recorded.place, node)
             return
@@ -189,8 +191,8 @@ class Bodies:
         self._is_called = False
         self.admit()
 
-    def admit(self) -> None:
-        """Let what was asked for begin."""
+    def admit(self, *, here: bool = False) -> None:
+        """Let what was asked for begin; `here` and now, if the running task is about to wait."""
         if not self._new or self._is_introducing:
             return
         new, self._new = self._new, []
@@ -202,21 +204,24 @@ class Bodies:
                 break
             node.code = code
         self._admit(new)
+        if not (here and self._pumps.work_here()):
+            self._pumps.wake()
+        self.turnstile.turn()
 
     def _admit(self, nodes: list[Node]) -> None:
         parts = self._parts
-        new = [node for node in nodes if not self.record.has_call(node.invocation)]
+        new = nodes if self.record.is_empty else [node for node in nodes if not self.record.has_call(node.invocation)]
         if new:
-            given = {id(node.body): node.body.given for node in new if node.given}
-            awaited = tuple([one for body in given.values() for one in body.untold()])
+            awaited: tuple[Awaited, ...] = ()
+            for node in new:
+                if node.given:
+                    awaited += node.body.given.untold()
             parts.journal.record(Invoked(parts.run, tuple([call_of(node) for node in new]), awaited))
         for node in nodes:
             for skipped in parts.machine.admit(node):
                 parts.journal.record(StepSkipped(parts.run, skipped.invocation, tuple(skipped.because)))
-            if node.work in self._refused:
+            if self._refused and node.work in self._refused:
                 parts.outcomes.broke(node, self._refused[node.work], self.means.ports.clock.now())
-        self._pumps.wake()
-        self.turnstile.turn()
 
     def _introduce(self, work: Work[Any, Any], waiting: list[Node]) -> None:
         """The first call of a step waits, with all after it, until its code is known."""

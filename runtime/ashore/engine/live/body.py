@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ashore.calls import Bound
 from ashore.engine.live.passing import Given, dumped, is_recordable, made_node
-from ashore.engine.live.turnstile import SEEN
+from ashore.engine.live.turnstile import CALLER, SEEN
 from ashore.engine.pump import give_way
 from ashore.engine.state import DONE
 from ashore.engine.values import load_blobs, load_source, outputs_at
@@ -44,6 +44,8 @@ class Body(Wiring):
         self._bodies = bodies
         self._awaits = 0
         self.given = Given(scope)
+        self._is_of_its_own = False
+        """Whether the call that is being made has a plain value that nobody gave to this body."""
 
     def called(self, bound: Bound) -> Any:
         """Take a call: it starts when the body next suspends."""
@@ -60,22 +62,11 @@ class Body(Wiring):
         node = self._ref(handle).node
         bodies = self._bodies
         if node.waiters is not SEEN:
-            bodies.admit()
-            future = bodies.future()
-            if node.waiters is None:
-                node.waiters = [future]
-            else:
-                node.waiters.append(future)
-            bodies.waits()
-            try:
-                if node.waiters is not SEEN:
-                    await future
-                else:  # it was there already
-                    await self._take_turns()
-            finally:
-                bodies.turnstile.stir()
-        else:
+            self._look(node)
+        if node.waiters is SEEN:  # it was there already, or came without anybody's having to wait
             await self._take_turns()
+        else:
+            await self._until(node)
         if node.state != DONE:
             raise bodies.error_of(node)
         ref = Ref(node, handle.output)
@@ -85,17 +76,10 @@ class Body(Wiring):
     async def first(self, handles: Sequence[Handle[Any]]) -> int:
         """Which of these has an outcome first, by the order of the log. Of those that had one already, the first given."""
         nodes = [self._ref(handle).node for handle in handles]
-        bodies = self._bodies
         if not any(node.waiters is SEEN for node in nodes):
-            bodies.admit()
-            future = bodies.future()
-            for node in nodes:
-                node.waiters = [*(node.waiters or ()), future]
-            bodies.waits()
-            try:
-                await future
-            finally:
-                bodies.turnstile.stir()
+            self._look(*nodes)
+        if not any(node.waiters is SEEN for node in nodes):
+            await self._until(*nodes)
         return next(place for place, node in enumerate(nodes) if node.waiters is SEEN)
 
     def let_go(self, handle: Handle[Any]) -> None:
@@ -113,8 +97,29 @@ class Body(Wiring):
         invocation = bodies.counting.next(identity_of(self._scope, name.encode(), ()), f"ashore.{name}")
         return bodies.state(invocation, name, self._scope, partial(make, bodies.means.ports))
 
+    def _look(self, *nodes: Node) -> None:
+        """Let pass what may, up to the first of these: it may be there without anybody's having to wait."""
+        for node in nodes:
+            node.waiters = [CALLER] if node.waiters is None else [CALLER, *node.waiters]
+        self._bodies.waits()
+        for node in nodes:
+            if node.waiters is not SEEN:
+                node.waiters.remove(CALLER)
+
+    async def _until(self, *nodes: Node) -> None:
+        """Wait until one of these has an outcome."""
+        bodies = self._bodies
+        future = bodies.future()
+        for node in nodes:
+            node.waiters = [*(node.waiters or ()), future]
+        try:
+            await future
+        finally:
+            bodies.turnstile.stir()
+
     async def _take_turns(self) -> None:
         """Let the loop have a turn now and then, though nothing has to be waited for."""
+        self._bodies.turnstile.stir()
         self._awaits += 1
         if not self._awaits % _SLICE:
             await give_way()
@@ -148,6 +153,7 @@ class Body(Wiring):
         argument = super()._argument(work, parameter, value)
         if argument.encoded and not argument.sources:
             argument.origin = self.given.origin(argument)
+            self._is_of_its_own = self._is_of_its_own or argument.origin is None
         return argument
 
     def _leaf(self, value: Any, path: str, sources: list[Source], paths: list[str]) -> Any:
@@ -169,7 +175,8 @@ class Body(Wiring):
         return self._found(ref, path, sources, paths)
 
     def _added(self, node: Node, identity: InvocationId) -> None:
-        if self.given and any(not one.sources and one.origin is None and one.encoded for one in node.arguments):
+        if self._is_of_its_own:
+            self._is_of_its_own = False
             node.given = len(self.given)
         node.body = self
         self.pending += 1

@@ -38,7 +38,10 @@ class Record:
         self._attempts: dict[InvocationId, list[Event]] = {}
         self._failures: dict[InvocationId, Failure] = {}
         self._ended: set[InvocationId] = set()
+        self.is_empty = True
+        """Whether nothing is on record: the run is new."""
         for place, event in enumerate(events):
+            self.is_empty = False
             if isinstance(event, Invoked):
                 self._calls.update((call.invocation, call) for call in event.calls)
             elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):

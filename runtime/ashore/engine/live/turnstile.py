@@ -35,6 +35,19 @@ class Waiter(Protocol):
     def set_result(self, result: None, /) -> None: ...
 
 
+class _Caller:
+    """The running task itself, which asks before it waits: what passes for it stops the others all the same."""
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: None, /) -> None:
+        """It looks by itself."""
+
+
+CALLER: Final = _Caller()
+
+
 class Turns(Protocol):
     """What is needed of the loop."""
 
