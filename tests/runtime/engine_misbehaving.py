@@ -36,6 +36,7 @@ async def outcome_of(bad: Any, *arguments: Any) -> Exception:
     def mixed() -> Any:
         return bad(*arguments), sibling(1), sibling(2)
 
+    await _in_a_body(bad, *arguments)
     executed.clear()
     with anyio.fail_after(BOUND):
         with pytest.raises(RunFailed) as caught:
@@ -44,6 +45,30 @@ async def outcome_of(bad: Any, *arguments: Any) -> Exception:
         assert await sibling(3) == 3
     (failure,) = caught.value.failures
     return failure
+
+
+@step
+async def quick(x: int) -> int:
+    return x
+
+
+async def _in_a_body(bad: Any, *arguments: Any) -> None:
+    """The same in a body that waits for it: the body is told, nothing else happens to it, and it goes on."""
+    told: list[Exception] = []
+
+    @pipeline
+    async def lonely() -> int:
+        for x in range(3):
+            await quick(x)
+        try:
+            await bad(*arguments)
+        except Exception as error:  # noqa: BLE001  # whatever it is
+            told.append(error)
+        return await quick(7) + await sibling(8)
+
+    with anyio.fail_after(BOUND):
+        assert await lonely() == 15
+    assert len(told) == 1
 
 
 def both(body: Callable[[int], Any]) -> list[Any]:
