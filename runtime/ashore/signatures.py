@@ -129,14 +129,15 @@ class Binder:
 
     def _bind_any(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Any kind of parameters, slowly; and every error."""
-        problem = self._problem(args, kwargs)
+        problem = self.problem(args, kwargs)
         if problem:
             raise WrongArgument(problem[0], where=user_line(), mend=problem[1])
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def _problem(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
+    def problem(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, str] | None:
+        """What is wrong with the names and the number of these arguments, and the mend; None if nothing is."""
         kinds = {p.kind for p in self._parameters}
         takes = f"It takes {self.shown()}"
         keywords = [p.name for p in self._parameters if p.kind in (_POSITIONAL, _KEYWORD)]

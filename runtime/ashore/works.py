@@ -231,6 +231,11 @@ class Work(Generic[F_co, H_co]):
             args = self._specially(args)
         return Bound(self._origin, self._bind(args, kwargs), self._options)
 
+    @property
+    def is_method(self) -> bool:
+        """Whether its first argument is given by what it was looked up on."""
+        return self._is_special
+
     def with_options(self, options: Options) -> Self:
         """The same work, to be called with these options."""
         return type(self)(self.definition, options, self._instance, self._origin)

@@ -31,6 +31,7 @@ HELPS = [
     ["log"],
     ["log", "verify"],
     ["lineage"],
+    ["check"],
     ["cancel"],
     ["artifacts"],
     ["cat"],

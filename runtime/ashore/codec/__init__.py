@@ -11,6 +11,7 @@ from ashore.codec.codec import decode as decode
 from ashore.codec.codec import encode as encode
 from ashore.codec.codec import encode_with as encode_with
 from ashore.codec.encoding import Foreign as Foreign
+from ashore.codec.encoding import has_form as has_form
 from ashore.codec.encoding import is_plain as is_plain
 from ashore.codec.encoding import pack_plain as pack_plain
 from ashore.codec.showing import show as show

@@ -170,6 +170,12 @@ def _key_text(key: object) -> str:
     return f"<{_type_text(type(key))}>"
 
 
+def has_form(cls: type) -> bool:
+    """Whether values of this class can be encoded, as far as the class tells."""
+    is_scalar = cls.__module__ == "numpy" and issubclass(cls, sys.modules["numpy"].generic)
+    return cls in _HANDLERS or is_scalar or shape_of(cls) is not None
+
+
 def _atom(_encoding: Encoding, value: Any, _depth: int) -> Any:
     return value
 

@@ -7,6 +7,7 @@ from ashore.materialize.base import Materializer as Materializer
 from ashore.materialize.base import NotEqual as NotEqual
 from ashore.materialize.base import Unloadable as Unloadable
 from ashore.materialize.base import Unserialisable as Unserialisable
+from ashore.materialize.registry import find as find
 from ashore.materialize.registry import register as register
 from ashore.materialize.registry import type_name as type_name
 from ashore.materialize.values import VALUE_FORMAT as VALUE_FORMAT

@@ -133,6 +133,17 @@ def serve(files: tuple[str, ...], grace: float) -> int:
 
 
 @commands.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+def check(files: tuple[str, ...]) -> int:
+    """Check the steps and pipelines of files without running them.
+
+    Imports each file, wires its pipelines with their defaults or with stand-ins, and looks at every call: unknown parameters,
+    types that do not fit, options, triggers, what cannot be recorded. Exit code 1 if there is a problem.
+    """
+    return _do("checking:check", files=files)
+
+
+@commands.command()
 @click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
 @click.option("--state", type=click.Choice(["running", "done", "failed", "cancelled", "held"]), help="In this state only.")
 @click.option("-n", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
