@@ -14,7 +14,7 @@ DOORS: dict[str, str] = {
         AmbiguousCall AnsweredAlready AshoreError Cache Capacity Done Each File FileChanged GraphError Handle Handles
         HomeError InsideLoop Items KeyConflict Limit MaterializeError NestedCall NotAValue NotFound NotInThisVersion
         NotOnThisMachine NotStarted NotSupplied Outputs Pipeline Resource Retry Role Run RunCancelled RunFailed RunHeld
-        RunLeft Runtime Secret Step StepError StepFailure StepLost StepTimeout Stream TargetError WrongArgument
+        RunLeft Runtime Secret Step StepError StepFailure StepLost StepTimeout Stream TargetError WorkerLost WrongArgument
         datasource deployer drift_detector each evaluator fixed new open pipeline preprocessor register resource run
         secret splitter start step trainer tuner approval first now random sleep strand until uuid within
     """,

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ashore.errors import StepLost as StepLost
     from ashore.errors import StepTimeout as StepTimeout
     from ashore.errors import TargetError as TargetError
+    from ashore.errors import WorkerLost as WorkerLost
     from ashore.errors import WrongArgument as WrongArgument
     from ashore.files import File as File
     from ashore.fingerprint import Cache as Cache
@@ -91,7 +92,7 @@ _PLACES = {
     "ashore.errors": """
         AmbiguousCall AnsweredAlready AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
         NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunHeld RunLeft
-        StepError StepFailure StepLost StepTimeout TargetError WrongArgument
+        StepError StepFailure StepLost StepTimeout TargetError WorkerLost WrongArgument
     """,
     "ashore.files": "File",
     "ashore.fingerprint": "Cache",

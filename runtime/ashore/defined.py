@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ashore.definitions import Definition
+from ashore.engine.looking import Looker
 from ashore.engine.means import Means
 from ashore.events import Event, StepDefined
 from ashore.files import File
@@ -17,6 +18,7 @@ from ashore.works import Work
 from ashore_stores.errors import Missing
 
 _NO_FILES: Mapping[str, bytes] = {}
+_NO_OPTIONS: Mapping[str, int] = {}
 
 
 class Defined:
@@ -52,7 +54,7 @@ class Defined:
     def of(self, work: Work[Any, Any]) -> tuple[CodeId, list[Event]]:
         """The code of one step as of now, and what is to be stated before anything of it. Microseconds if nothing changed."""
         definition = work.definition
-        taken = self._taken(definition)
+        taken = fingerprint_here(definition, self._means.looker, self._root)
         if taken.code in self._stated:
             return taken.code, []
         self._stated.add(taken.code)
@@ -67,22 +69,33 @@ class Defined:
     def _learn(self, definitions: list[Definition]) -> None:
         for definition in definitions:
             try:
-                self._taken(definition)
+                fingerprint_here(definition, self._means.looker, self._root)
             except RuntimeError:  # the loop's thread changed what was walked through: it is walked again there
                 continue
 
-    def _taken(self, definition: Definition) -> Fingerprint:
-        declared = definition.options.declared
-        files = {name: self._content_of(name) for name in names_in(declared.files)} if declared.files else _NO_FILES
-        return fingerprint_of(definition.fn, name=definition.name, role=definition.role, cache=declared, files=files)
 
-    def _content_of(self, name: str) -> bytes:
-        """The digest of a declared file, which is relative to the project's root; of one that is not there, empty."""
-        try:
-            return self._means.looker.look(File(os.path.join(self._root, name))).digest
-        except Missing:
-            return b""
+def fingerprint_here(definition: Definition, looker: Looker, root: str) -> Fingerprint:
+    """A step's fingerprint as of now, in this process; `root` is the project's, for the files that the step declares."""
+    declared = definition.options.declared
+    files = {name: _content_of(name, looker, root) for name in names_in(declared.files)} if declared.files else _NO_FILES
+    options = _seed(definition)
+    return fingerprint_of(definition.fn, name=definition.name, role=definition.role, options=options, cache=declared, files=files)
+
+
+def _content_of(name: str, looker: Looker, root: str) -> bytes:
+    """The digest of a declared file, which is relative to the project's root; of one that is not there, empty."""
+    try:
+        return looker.look(File(os.path.join(root, name))).digest
+    except Missing:
+        return b""
 
 
 def _is_unknown(definition: Definition) -> bool:
-    return remembered(definition.fn, name=definition.name, role=definition.role, cache=definition.options.declared) is None
+    options, declared = _seed(definition), definition.options.declared
+    return remembered(definition.fn, name=definition.name, role=definition.role, options=options, cache=declared) is None
+
+
+def _seed(definition: Definition) -> Mapping[str, int]:
+    """Of the options the one that changes what comes out."""
+    seed = definition.options.seed
+    return _NO_OPTIONS if seed is None else {"seed": seed}

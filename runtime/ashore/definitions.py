@@ -30,6 +30,7 @@ class Definition:
         code = _code_of(fn, role)
         self.fn = fn
         self.role = role
+        self.is_pipeline = is_pipeline
         self.qualname: str = fn.__qualname__
         self.name = self.qualname.rpartition("<locals>.")[2]
         """What look-ups and targets call it: its name, for a method "Trainer.fit"."""

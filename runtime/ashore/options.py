@@ -41,6 +41,10 @@ class Options(msgspec.Struct, frozen=True):
     """What `cache=Cache(...)` says beside the code: more or less that counts."""
     policy: Policy | None = None
     """What a step asks for around its call: retries, time limits, a share of the machine ...; None if it asks for nothing."""
+    process: bool = False
+    """Whether a `def` step runs in a process of its own."""
+    seed: int | None = None
+    """What random numbers start from in a `def` step, which then runs in a process of its own."""
 
 
 W_co = TypeVar("W_co", covariant=True)
@@ -71,8 +75,6 @@ def _changed(work: Any, options: Options, asked: PolicyOptions) -> Policy | None
 
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "process": (None, False),
-    "seed": (None,),
     "store": (None, True),
 }
 """Options whose machinery comes later, with the values that ask for nothing."""
@@ -91,7 +93,10 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
     is_cached, declared = _cache(name, where, cache)
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
-    return Options(cache=is_cached, on=on, limit=limit, declared=declared, policy=policy)
+    process, seed = _process(name, where, asked.get("process")), _seed(name, where, asked.get("seed"))
+    return Options(
+        cache=is_cached, on=on, limit=limit, declared=declared, policy=policy, process=process, seed=seed
+    )
 
 
 def _cache(name: str, where: str, asked: Any) -> tuple[bool | None, Cache]:
@@ -105,6 +110,19 @@ def _cache(name: str, where: str, asked: Any) -> tuple[bool | None, Cache]:
         raise GraphError(f"{name}: cache={asked!r} says nothing about its results", where=where, mend=mend)
     seconds_of(asked, f"{name}: cache=", where=where)
     return True, Cache(ttl=asked)
+
+
+def _process(name: str, where: str, value: Any) -> bool:
+    if value not in (None, True, False):
+        raise GraphError(f"{name}: process={value!r} is neither True nor False", where=where, mend="Write process=True")
+    return bool(value)
+
+
+def _seed(name: str, where: str, value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise GraphError(f"{name}: seed={value!r} is no seed", where=where, mend="Give a whole number, 0 or more: seed=0")
+    seed: int | None = value
+    return seed
 
 
 def _refused(name: str, where: str, option: str, value: Any, how: str = "", mend: str = "") -> NotInThisVersion:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -28,8 +28,7 @@ from ashore.events import (
     EffectAnswered,
     RunSpace,
 )
-from ashore.executors.attempt import Site
-from ashore.executors.inline import InlineProcesses, found
+from ashore.executors.opening import open_processes
 from ashore.files import File
 from ashore.handles import Handle
 from ashore.holding import Answer, answers_to
@@ -65,6 +64,10 @@ class Runtime:
 
     `machine=Capacity(cpus=8, memory="16GB", gpus=1)` is what steps that say `cpus= memory= gpus=` share; else what is there.
 
+    `def` steps run on at most `threads` threads; those that ask for a process of their own (`process=True`, `timeout=`, `memory=`,
+    `gpus=`, `seed=`) in at most `processes` warm worker processes, as do all others with `executor="process"`, except those with a
+    resource, which is open in this process only.
+
     `replace={charge: fake}`, for tests: the fake runs in the place of the step, for this runtime.
     """
 
@@ -78,7 +81,9 @@ class Runtime:
         secrets: Secrets | None = None,
         replace: Mapping[Step[Any, Any], Callable[..., Any]] = NOTHING,
         machine: Capacity | None = None,
+        executor: Literal["thread", "process"] = "thread",
         threads: int | None = None,
+        processes: int | None = None,
         grace: float = 10.0,
         ports: Ports | None = None,
     ) -> None:
@@ -90,6 +95,10 @@ class Runtime:
         self._replaced = replacements(replace)
         self._machine = machine
         self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
+        if executor not in ("thread", "process"):
+            raise GraphError(f"Runtime(executor={executor!r}): there are the executors 'thread' and 'process'")
+        self._all_in_processes = executor == "process"
+        self._workers = processes or max(2, os.cpu_count() or 1)
         self._grace = grace
         self._ports = ports
 
@@ -102,6 +111,8 @@ class Runtime:
         stack = self.stack
         looker = Looker(stack.ports.disk, os.getcwd())
         supplies = await Supplies(stack.ports.workers, self._resources, self._secrets, self._grace).__aenter__()
+        self._processes = open_processes(stack, looker, self._workers, self._grace / 2, all_of_them=self._all_in_processes)
+        processes = await self._processes.__aenter__()
         self._group: TaskGroup = await anyio.create_task_group().__aenter__()
         self.means = Means(
             stack.log,
@@ -109,7 +120,7 @@ class Runtime:
             stack.ports,
             Reuse(stack.log, stack.artifacts, stack.ports.workers),
             Threads(stack.ports.workers, self._threads),
-            InlineProcesses(Site(stack.artifacts, stack.ports, looker, found), self._group, self._threads),
+            processes,
             looker,
             supplies,
             Gate(stack.ports.clock, lambda: self._machine or capacity_of_machine(stack.ports.disk)),
@@ -137,6 +148,7 @@ class Runtime:
             await self._group.__aexit__(None, None, None)  # the block's own exception is raised as itself, not in a group
         finally:
             try:
+                await self._processes.__aexit__(None, None, None)
                 await self._close_supplies(kind is None)
             finally:
                 with anyio.CancelScope(shield=True):

@@ -62,6 +62,16 @@ async def open_stack(
     return Stack(place, ports, log, LocalArtifactStore(place.artifacts, ports))
 
 
+def open_artifacts(folder: str, ports: Ports) -> ArtifactStore:
+    """The artifacts in this folder, as another process of this machine opens them (see `shared_artifacts`)."""
+    return LocalArtifactStore(folder, ports)
+
+
+def shared_artifacts(stack: Stack) -> str | None:
+    """The folder by which other processes of this machine open the stack's artifacts; None if they cannot."""
+    return stack.home.artifacts if isinstance(stack.artifacts, LocalArtifactStore) else None
+
+
 async def damages(home: Home, ports: Ports) -> AsyncIterator[Damage | None]:
     """All damage in a home's log, then in each of its artifacts, None for one that is whole. Opens no log: any may be damaged."""
     for damage in await ports.workers.run(verify_log, home.log, ports):

@@ -64,6 +64,20 @@ def works_in(module: ModuleType) -> list[Step[Any, Any] | Pipeline[Any, Any]]:
     return [value for value in vars(module).values() if isinstance(value, (Step, Pipeline)) and value.module == module.__name__]
 
 
+def load_as(name: str, file: str) -> ModuleType:
+    """The module that another process imported from this file under this name, under the same name. Raises `TargetError`."""
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
+    spec = importlib.util.find_spec(name)
+    if spec is not None and (not file or spec.origin == file):
+        return importlib.import_module(name)
+    if "." in name or not file:
+        where = f"{spec.origin} instead of {file}" if spec is not None else "nothing"
+        raise TargetError(f"importing {name!r} here finds {where}")
+    return _execute(name, file)
+
+
 def _load_path(path: str) -> ModuleType:
     if not os.path.isfile(path):
         raise TargetError(f"there is no file {path}")
@@ -71,6 +85,10 @@ def _load_path(path: str) -> ModuleType:
     known = sys.modules.get(name)
     if known is not None and getattr(known, "__file__", None) == path:
         return known
+    return _execute(name, path)
+
+
+def _execute(name: str, path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise TargetError(f"{path} cannot be imported: it is no Python file")

@@ -6,7 +6,7 @@ can be run by a seed (`ashore_stores.testing`). The real ones are in `ashore_sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar, TypeVarTuple
@@ -175,6 +175,60 @@ class Workers(Protocol):
         ...
 
 
+class Child(Protocol):
+    """A process of ours with a channel of messages. It leads a process group of its own, which ends with it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def send(self, message: bytes) -> None:
+        """Put a message into the channel; what does not fit at once follows. Nothing if the child is gone."""
+        ...
+
+    async def receive(self) -> bytes | None:
+        """The next message; None when the channel is closed: the child has ended or is about to."""
+        ...
+
+    def dismiss(self) -> None:
+        """No message will follow: its channel says so, and it may end."""
+        ...
+
+    def hear(self) -> None:
+        """Hand on, now, what it has written to its standard output and error and is still on the way."""
+        ...
+
+    def signal(self, name: str) -> None:
+        """Send a signal ("SIGTERM", "SIGKILL") to its group. Nothing if it has ended."""
+        ...
+
+    async def ended(self) -> int:
+        """Wait for its end: the exit code, or minus the number of the signal that ended it. Nothing of its group is left then."""
+        ...
+
+
+class Nursery(Protocol):
+    """Where child processes come from: a process that was started clean, has no threads, and forks quickly."""
+
+    async def start(self, entry: str, environ: Mapping[str, str], hear: Callable[[int, bytes], None]) -> Child:
+        """A new child, which calls `entry`, "package.module:function", with its end of the channel, a descriptor.
+
+        What it writes to descriptors 1 and 2 goes to `hear(descriptor, data)` on this loop. Raises `Unavailable`.
+        """
+        ...
+
+    async def ended(self) -> None:
+        """Wait until no child can be started here any more. Its children have ended then, too."""
+        ...
+
+
+class Children(Protocol):
+    """How processes are started."""
+
+    def nursery(self, preload: Sequence[str]) -> AbstractAsyncContextManager[Nursery]:
+        """A nursery whose children have these modules imported. When it is left, its children are killed, and nothing remains."""
+        ...
+
+
 class Watcher(Protocol):
     """Hints that something changed. The scan is the truth: a hint may be missing, doubled or late."""
 
@@ -206,3 +260,5 @@ class Ports:
     disk: Disk
     workers: Workers
     watcher: Watcher
+    children: Children | None = None
+    """None: no process can be started (a simulation)."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
-import ashore.executors.inline
+import ashore.executors.opening
 from ashore import File, Handle, Outputs, Runtime, StepError, each, fixed, pipeline, resource, step
-from ashore.works import Work
 
 pytestmark = pytest.mark.anyio
+
+Executor = Literal["thread", "process"]
 
 LARGE = 100_000
 
@@ -131,30 +132,26 @@ def files(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def everything_goes_there(work: Work[Any, Any], *, all_of_them: bool) -> bool:
-    return not work.is_async
-
-
-async def result_of(home: Path, wiring: Callable[[str, list[File]], list[Any]], folder: str) -> Any:
-    async with Runtime(home=home) as runtime:
+async def result_of(home: Path, wiring: Callable[[str, list[File]], list[Any]], folder: str, executor: Executor = "thread") -> Any:
+    async with Runtime(home=home, executor=executor) as runtime:
         return await (await runtime.start(pipeline(wiring)(folder, [File(f"{folder}/{name}") for name in ("a", "b")])))
 
 
+@pytest.mark.parametrize("executor", ["inline", "process"])
 @pytest.mark.parametrize("wiring", WIRINGS)
 async def test_a_step_is_given_the_same_in_another_process(
-    wiring: str, tmp_path: Path, files: str, monkeypatch: pytest.MonkeyPatch
+    executor: str, wiring: str, tmp_path: Path, files: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_threads = await result_of(tmp_path / "threads", WIRINGS[wiring], files)
-    monkeypatch.setattr(ashore.executors.inline, "asks_for_process", everything_goes_there)
-    elsewhere = await result_of(tmp_path / "processes", WIRINGS[wiring], files)
+    if executor == "inline":
+        monkeypatch.setattr(ashore.executors.opening, "shared_artifacts", lambda stack: None)
+    elsewhere = await result_of(tmp_path / "processes", WIRINGS[wiring], files, "process")
     assert elsewhere == on_threads
     assert all(on_threads)
 
 
-async def test_what_is_open_here_is_not_sent(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ashore.executors.inline, "asks_for_process", everything_goes_there)
-
-    @step
+async def test_what_is_open_here_is_not_sent(home: Path) -> None:
+    @step(process=True)
     def query(day: str, db: Any = resource("db")) -> str:
         return day
 

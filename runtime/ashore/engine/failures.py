@@ -11,6 +11,8 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from ashore.codec import decode, encode
 from ashore.errors import AshoreError, InternalError, StepError, StepFailure, StepTimeout
 from ashore.events import Failure
@@ -21,6 +23,8 @@ from ashore_stores import keys
 _HOUSE = ("ashore", "ashore_stores")
 _FOLDERS = tuple(f"{PurePath(file).parents[depth]}{os.sep}" for file, depth in ((__file__, 1), (keys.__file__, 0)))
 """Where their files lie."""
+_RECORDED = "_ashore_failure"
+"""The attribute of an exception that was raised in another process: its record from there."""
 _MESSAGE_LIMIT = 20_000
 """Characters of a message or traceback that are kept."""
 
@@ -53,6 +57,9 @@ def annotate(error: Exception, node: Node, run: RunId, element: str = "") -> Exc
 
 def failure_of(error: BaseException) -> Failure:
     """The record of an exception. Whatever the exception's own methods do when they are asked, there is a record."""
+    recorded = getattr(error, _RECORDED, None)
+    if isinstance(recorded, Failure):
+        return msgspec.structs.replace(recorded, notes=tuple(_notes_of(error)))
     kinds = [kind for kind in type(error).__mro__ if kind not in (object, BaseException)]
     return Failure(
         tuple(_printable(f"{kind.__module__}:{kind.__qualname__}") for kind in kinds),
@@ -120,6 +127,22 @@ def _asked(what: Callable[[], str], instead: str) -> str:
         return _printable(what())
     except Exception:  # noqa: BLE001  # it is theirs, it may raise anything
         return instead
+
+
+class Elsewhere(Exception):
+    """Stands as the cause of an exception that was raised in another process, and shows where."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def raised_there(failure: Failure) -> Exception:
+    """The exception of a step that was raised in another process: it knows its record, and shows its traceback."""
+    error = exception_of(failure)
+    with suppress(Exception):  # a class may refuse attributes: what is told of it then is what it tells itself
+        setattr(error, _RECORDED, failure)
+        error.__cause__ = Elsewhere(failure.traceback) if failure.traceback else None
+    return error
 
 
 def exception_of(failure: Failure) -> Exception:

@@ -23,6 +23,10 @@ class Looker:
         self._root = root
         self._seen: dict[tuple[str, int, int, int], bytes] = {}
 
+    def move(self, root: str) -> None:
+        """From now on, relative paths are looked for there."""
+        self._root = root
+
     def look(self, file: File) -> File:
         """`file` with its size, time and digest as of now. Raises `Missing`, `Unavailable` if it changed while it was read."""
         if file.digest:

@@ -28,6 +28,14 @@ class Task(NamedTuple):
     """Files among the arguments, as they were looked at."""
     secrets: tuple[tuple[str, str, str], ...] = ()
     """Parameter, name and value of each."""
+    memory: int = 0
+    """Bytes that it may take; 0: any."""
+    seed: int | None = None
+    """What random numbers start from; None: from chance."""
+    gpus: tuple[int, ...] = ()
+    """The numbers of the GPUs that it sees; none: what this process sees."""
+    tell: Callable[[int, str], None] | None = None
+    """Gets each line that it writes to standard output (1) or error (2)."""
 
 
 Stop = Callable[[], None]

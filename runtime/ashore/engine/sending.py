@@ -61,7 +61,8 @@ def task_of(unit: Unit, means: Means) -> Task:
     node = node_of(unit)
     work = node.work
     secrets = tuple((name, secret.name, secret.value) for name, secret in _secrets(unit, means).items())
-    return Task(work, node.code, _arguments(unit), tuple(blobs_needed(unit)), tuple(files_of(unit)), secrets)
+    task = Task(work, node.code, _arguments(unit), tuple(blobs_needed(unit)), tuple(files_of(unit)), secrets)
+    return task._replace(seed=work.definition.options.seed)
 
 
 def _secrets(unit: Unit, means: Means) -> dict[str, Any]:

@@ -68,10 +68,16 @@ def fingerprint_of(
 
 
 def remembered(
-    function: Callable[..., Any], *, name: str, role: str, cache: Cache = _PLAIN, files: Mapping[str, bytes] = _NO_FILES
+    function: Callable[..., Any],
+    *,
+    name: str,
+    role: str,
+    options: Mapping[str, object] = _NO_OPTIONS,
+    cache: Cache = _PLAIN,
+    files: Mapping[str, bytes] = _NO_FILES,
 ) -> Fingerprint | None:
     """The fingerprint if it was taken before and holds; else None: taking it may need a long walk. Microseconds."""
-    return _known(function, _function(function, name), _chosen(cache, name, role, _NO_OPTIONS, files))
+    return _known(function, _function(function, name), _chosen(cache, name, role, options, files))
 
 
 def _chosen(cache: Cache, name: str, role: str, options: Mapping[str, object], files: Mapping[str, bytes]) -> tuple[Any, ...]:

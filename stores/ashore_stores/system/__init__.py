@@ -1,5 +1,6 @@
 """The real ports: this machine's clock, randomness, files, threads and watches. Nothing else in the product touches them."""
 
+from ashore_stores.system.children import SystemChildren as SystemChildren
 from ashore_stores.system.clock import SystemClock as SystemClock
 from ashore_stores.system.clock import SystemRandomness as SystemRandomness
 from ashore_stores.system.disk import SystemDisk as SystemDisk

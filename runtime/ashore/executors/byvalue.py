@@ -1,0 +1,109 @@
+"""Steps that no import finds (of a notebook, of a script, defined in a function), by value.
+
+The one place where functions become bytes and bytes functions. They go over our own socket into our own child process, from
+memory to memory: nothing of it is ever stored, and no value that a step takes or makes goes this way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from functools import cache
+from typing import Any, Final
+
+from ashore.definitions import Definition
+from ashore.errors import StepError
+from ashore.options import Options
+from ashore.works import Step, Work
+
+_MAIN: Final = "__main__"
+
+
+def is_importable(work: Work[Any, Any]) -> bool:
+    """Whether another process finds the step by importing its module."""
+    module = sys.modules.get(work.module)
+    if work.module == _MAIN or getattr(module, "__file__", None) is None:
+        return False
+    return _looked_up(module, work.qualname) is work.definition
+
+
+def _looked_up(module: Any, qualname: str) -> Definition | None:
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found.definition if isinstance(found, Work) else None
+
+
+def dumped(work: Work[Any, Any]) -> tuple[bytes, bytes]:
+    """A step by value: digest and bytes. Raises `StepError` for what cannot be sent."""
+    try:
+        data = _dumps((work, _classes_of_main()))
+    except Exception as error:
+        raise StepError(
+            f"{work.name} is not in a module that a worker process can import, and cannot be sent there either: {error}",
+            where=f"{work.file}:{work.line}",
+            mend="Put it into a module of its own and import it, or let it use only what can be sent",
+        ) from error
+    return hashlib.sha256(data).digest(), data
+
+
+def loaded(data: bytes) -> Step[Any, Any]:
+    """The step. Its classes are found under `__main__` here, as they are there."""
+    work, classes = _cloudpickle().loads(data)
+    for name, made in classes.items():
+        setattr(sys.modules[_MAIN], name, made)
+    found: Step[Any, Any] = work
+    return found
+
+
+def _classes_of_main() -> dict[str, type]:
+    """Classes of the script or notebook: values of them are among arguments and results."""
+    classes: dict[str, type] = {}
+    for name, value in vars(sys.modules[_MAIN]).items():
+        if isinstance(value, type) and value.__module__ == _MAIN and value.__qualname__ == name and _can_be_sent(value):
+            classes[name] = value
+    return classes
+
+
+def _can_be_sent(value: type) -> bool:
+    try:
+        _dumps(value)
+    except Exception:  # noqa: BLE001  # a class of the user's that is not needed there, or will be missed there by name
+        return False
+    return True
+
+
+def _dumps(value: Any) -> bytes:
+    sink = io.BytesIO()
+    _pickler()(sink).dump(value)
+    return sink.getvalue()
+
+
+@cache
+def _pickler() -> Any:
+    class Pickler(_cloudpickle().Pickler):  # type: ignore[misc]  # it is imported here, when it is needed
+        """Takes steps and pipelines apart that no import finds; others go by name."""
+
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, Work) and not is_importable(value):
+                definition = value.definition
+                parts = (type(value), definition.fn, definition.role, definition.options, definition.is_pipeline)
+                return _made, (*parts, {name: getattr(definition, name) for name in ("returns", "file", "line")})
+            return super().reducer_override(value)
+
+    return Pickler
+
+
+def _made(kind: Any, fn: Any, role: str, options: Options, is_pipeline: bool, known: dict[str, Any]) -> Work[Any, Any]:
+    definition = Definition(fn, role, {}, is_pipeline=is_pipeline)
+    definition.options = options
+    definition.__dict__.update(known)  # its annotations may name what is not there
+    made: Work[Any, Any] = kind(definition, options)
+    return made
+
+
+def _cloudpickle() -> Any:
+    import cloudpickle  # noqa: PLC0415  # only for what cannot be imported
+
+    return cloudpickle

@@ -1,0 +1,107 @@
+"""What a child process is for itself: its channel, the signal that ends it, and what is set for one piece of work."""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from ashore_stores.system.forkserver import Frames, framed
+
+_READ: Final = 1 << 18
+_STATM: Final = "/proc/self/statm"
+_DATA: Final = 5
+"""The field of statm with the pages of data and stack."""
+
+
+class Terminated(SystemExit):
+    """This process was told to end (SIGTERM)."""
+
+
+class Channel:
+    """The child's end. Blocking: a child does one thing after the other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._frames = Frames()
+
+    def receive(self) -> bytes | None:
+        """The next message; None when there will be none."""
+        while (message := self._frames.next()) is None:
+            try:
+                data = self._socket.recv(_READ)
+            except ConnectionError:
+                return None
+            if not data:
+                return None
+            self._frames.feed(data)
+        return message
+
+    def send(self, message: bytes) -> None:
+        self._socket.sendall(framed(message))
+
+
+def heed_termination() -> None:
+    """Have SIGTERM raise `Terminated` in the main thread, wherever it is."""
+    signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what cleans up now is left in peace
+    raise Terminated(128 + number)
+
+
+@contextmanager
+def limited(memory: int) -> Iterator[None]:
+    """Let this process take at most so many bytes of memory more than it has; 0: as many as it likes.
+
+    What goes beyond raises `MemoryError`. Where the system does not tell how much a process has (macOS), the limit is on all.
+    """
+    if not memory:
+        yield
+        return
+    kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
+    before = resource.getrlimit(kind)
+    asked = memory + _taken()
+    soft = asked if before[1] == resource.RLIM_INFINITY else min(asked, before[1])
+    resource.setrlimit(kind, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def _taken() -> int:
+    """Bytes that are this process's own now."""
+    if sys.platform != "linux":
+        return 0
+    with open(_STATM) as file:
+        return int(file.read().split()[_DATA]) * resource.getpagesize()
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Seed what draws random numbers: `random`, and numpy and torch if they are there; afterwards they draw by chance again."""
+    if seed is None:
+        yield
+        return
+    _seed(seed)
+    try:
+        yield
+    finally:
+        _seed(None)
+
+
+def _seed(seed: int | None) -> None:
+    random.seed(seed)
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(None if seed is None else seed % (1 << 32))
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.seed() if seed is None else torch.manual_seed(seed)
