@@ -14,7 +14,7 @@ TrialEvent: TypeAlias = StepStarted | AttemptFailed | EffectAnswered
 class Trials:
     """The attempts of one invocation, or of one element of a fan-out."""
 
-    __slots__ = ("answer", "begun", "due", "elements", "failed", "first", "is_open", "policy")
+    __slots__ = ("answer", "begun", "due", "elements", "failed", "first", "gpus", "is_open", "policy")
 
     def __init__(self, policy: Policy = NOTHING) -> None:
         self.policy = policy
@@ -30,6 +30,8 @@ class Trials:
         """Whether the last one began and nothing is on record of what came of it."""
         self.answer: EffectAnswered | None = None
         """What somebody said came of it, if it is open."""
+        self.gpus: tuple[int, ...] = ()
+        """The numbers of the GPUs of the attempt that is under way."""
         self.elements: dict[int, Trials] | None = None
         """Of the elements of a fan-out, those that were tried."""
 

@@ -15,7 +15,7 @@ from ashore.files import File
 from ashore.handles import Handle
 from ashore.options import Options, checked
 from ashore.outputs import Outputs
-from ashore.policies import Policy, check_key
+from ashore.policies import check_key
 from ashore.signatures import Binder, Parameter
 from ashore.supplies import supplies_of
 
@@ -64,12 +64,12 @@ class Definition:
 
     def asking(self, options: Options) -> Options:
         """These options for this function. Raises `GraphError` where the two do not go together."""
+        if self.is_async and (options.process or options.seed is not None):
+            raise _needs_no_process(self, "process" if options.process else "seed")
         policy = options.policy
         if policy is None:
             return options
         check_key(policy, self.name, self.where, self.binder.names)
-        if not self.is_async and (policy.bounds_time or policy.gpus):
-            raise _processes_come_later(self, policy)
         return msgspec.structs.replace(options, cache=False) if policy.effects else options
 
     @cached_property
@@ -199,10 +199,9 @@ def _pipelines_have_none(definition: Definition) -> GraphError:
     return GraphError(what, where=definition.where, mend="Take them out of its signature; each step that needs one asks for it")
 
 
-def _processes_come_later(definition: Definition, policy: Policy) -> NotInThisVersion:
-    option = "timeout" if policy.timeout is not None else "deadline" if policy.deadline is not None else "gpus"
-    what = f"{definition.name} is a `def` with {option}=: that needs a process of its own, which is not in this version of ashore"
-    return NotInThisVersion(what, where=definition.where, mend="Write it as an `async def`, or take the option out")
+def _needs_no_process(definition: Definition, option: str) -> GraphError:
+    what = f"{definition.name} is an `async def` with {option}=: it runs on the loop, and has no process of its own"
+    return GraphError(what, where=definition.where, mend="Write it as a `def`, or take the option out")
 
 
 def _names_around(fn: Callable[..., Any]) -> dict[str, Any]:

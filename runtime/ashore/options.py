@@ -113,7 +113,7 @@ def _cache(name: str, where: str, asked: Any) -> tuple[bool | None, Cache]:
 
 
 def _process(name: str, where: str, value: Any) -> bool:
-    if value not in (None, True, False):
+    if value is not None and type(value) is not bool:
         raise GraphError(f"{name}: process={value!r} is neither True nor False", where=where, mend="Write process=True")
     return bool(value)
 

@@ -128,6 +128,11 @@ class Policy:
         """Whether an attempt may have to be ended from outside."""
         return self.timeout is not None or self.deadline is not None
 
+    @property
+    def needs_process(self) -> bool:
+        """Whether a `def` step needs a process of its own: there alone it can be ended, limited, and have GPUs of its own."""
+        return self.bounds_time or bool(self.memory or self.gpus)
+
 
 @dataclass(frozen=True)
 class Capacity:

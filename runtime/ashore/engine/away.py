@@ -44,12 +44,12 @@ class Away:
         self._is_free = anyio.Event()
 
     def is_remote(self, unit: Unit) -> bool:
-        """Whether it runs in another process: there alone it can be ended in time, and has GPUs of its own."""
+        """Whether it runs in another process: it asks for that, or its attempts are under a policy that does."""
         node = node_of(unit)
         if node.work.is_async:
             return False
         policy = None if node.trials is None else node.trials.policy
-        if policy is not None and (policy.bounds_time or policy.gpus):
+        if policy is not None and policy.needs_process:
             return True
         return self._means.processes.takes(node.work)
 

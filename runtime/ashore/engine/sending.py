@@ -62,7 +62,13 @@ def task_of(unit: Unit, means: Means) -> Task:
     work = node.work
     secrets = tuple((name, secret.name, secret.value) for name, secret in _secrets(unit, means).items())
     task = Task(work, node.code, _arguments(unit), tuple(blobs_needed(unit)), tuple(files_of(unit)), secrets)
-    return task._replace(seed=work.definition.options.seed)
+    task = task._replace(seed=work.definition.options.seed)
+    trials = node.trials
+    if trials is None:
+        return task
+    if type(unit) is Element:
+        trials = trials.element(unit.index)
+    return task._replace(memory=trials.policy.memory, gpus=trials.gpus)
 
 
 def _secrets(unit: Unit, means: Means) -> dict[str, Any]:

@@ -6,7 +6,7 @@ nothing. What is decided is decided elsewhere, and pure: `retrying`, `limits`.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 import anyio
@@ -151,6 +151,7 @@ class Attempts:
     async def _attempt(self, unit: Unit, wish: Wish | None) -> None:
         """One attempt, from its start on record to its outcome or the wait before the next one."""
         trials, started = trials_of(unit), self._now()
+        trials.gpus = wish.gpus if wish is not None else ()
         try:
             if self._host.is_over_for(unit):
                 return
@@ -192,12 +193,16 @@ class Attempts:
         blobs = await load_blobs(self._means.artifacts, self._host.away.blobs_here(unit))
         seconds = self._time_left(trials)
         if seconds is None:
-            return await self._call(unit, blobs)
+            return await self._call(unit, blobs, _nothing)
         error: BaseException | None = None
         outputs: tuple[Output | Large, ...] = ()
-        with anyio.move_on_after(max(0.0, seconds)) as scope:
+        with anyio.CancelScope() as scope:
+
+            def begun() -> None:  # the time that it waited for a process is not its own
+                scope.deadline = anyio.move_on_after(max(0.0, seconds)).deadline
+
             try:
-                outputs = await self._call(unit, blobs)
+                outputs = await self._call(unit, blobs, begun)
             except anyio.get_cancelled_exc_class():
                 raise
             except BaseException as raised:  # noqa: BLE001  # it may have made something else of the end of its time
@@ -224,15 +229,16 @@ class Attempts:
             )
         return StepTimeout(f"{name} was ended after {duration_text(policy.timeout or 0.0)}, its timeout=")
 
-    async def _call(self, unit: Unit, blobs: Blobs) -> tuple[Output | Large, ...]:
+    async def _call(self, unit: Unit, blobs: Blobs, begun: Callable[[], None]) -> tuple[Output | Large, ...]:
         work = node_of(unit).work
         if work.is_async:
+            begun()
             return await call_inline(unit, blobs, self._means)
         if work.supplied:
             await self._means.supplies.open(work)
-        return await self._elsewhere(unit, blobs)
+        return await self._elsewhere(unit, blobs, begun)
 
-    async def _elsewhere(self, unit: Unit, blobs: Blobs) -> tuple[Output | Large, ...]:
+    async def _elsewhere(self, unit: Unit, blobs: Blobs, begun: Callable[[], None]) -> tuple[Output | Large, ...]:
         back = anyio.Event()
         answers: list[tuple[Back | None, BaseException | None]] = []
 
@@ -240,7 +246,7 @@ class Attempts:
             answers.append((done, error))
             back.set()
 
-        self._host.away.submit(unit, blobs, _nothing, take)
+        self._host.away.submit(unit, blobs, begun, take)
         try:
             await back.wait()
         except anyio.get_cancelled_exc_class():
@@ -258,7 +264,7 @@ class Attempts:
     # After a failure.
 
     async def _broke(self, unit: Unit, trials: Trials, error: BaseException, started: float) -> None:
-        if trials.policy.effects and isinstance(error, StepTimeout) and not self._host.is_cancelled:
+        if trials.policy.effects and isinstance(error, StepTimeout | WorkerLost) and not self._host.is_cancelled:
             await self._find_out(unit, trials, error)
         else:
             self._failed(unit, trials, error, started)
@@ -280,7 +286,7 @@ class Attempts:
         trials.broke(trials.begun, times[1] + times[2])
         self._host.spawn(self._later(unit, times[2]))
 
-    async def _find_out(self, unit: Unit, trials: Trials, error: StepTimeout | None = None) -> None:
+    async def _find_out(self, unit: Unit, trials: Trials, error: StepTimeout | WorkerLost | None = None) -> None:
         """Nobody knows what came of the last attempt: it is asked for, and done, made again, or the run rests."""
         key = key_of(self._host.run, node_of(unit), element_of(unit))
         try:

@@ -15,6 +15,6 @@ def asks_for_process(work: Work[Any, Any], *, all_of_them: bool) -> bool:
     if work.is_async:
         return False
     options = work.definition.options
-    if options.process or options.seed is not None:
+    if options.process or options.seed is not None or (options.policy is not None and options.policy.needs_process):
         return True
     return all_of_them and all([supply.is_secret for supply in work.supplied])

@@ -1,4 +1,4 @@
-"""Steps that no import finds (of a notebook, of a script, defined in a function), by value.
+"""Steps that no import finds as they are (of a notebook, of a script, defined in a function), by value.
 
 The one place where functions become bytes and bytes functions. They go over our own socket into our own child process, from
 memory to memory: nothing of it is ever stored, and no value that a step takes or makes goes this way.
@@ -10,6 +10,7 @@ import hashlib
 import io
 import sys
 from functools import cache
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from typing import Any, Final
 
 from ashore.definitions import Definition
@@ -18,12 +19,16 @@ from ashore.options import Options
 from ashore.works import Step, Work
 
 _MAIN: Final = "__main__"
+_PLAIN_LOADERS: Final = (SourceFileLoader, SourcelessFileLoader)
 
 
 def is_importable(work: Work[Any, Any]) -> bool:
-    """Whether another process finds the step by importing its module."""
+    """Whether another process gets the step, as it is, by importing its module."""
     module = sys.modules.get(work.module)
-    if work.module == _MAIN or getattr(module, "__file__", None) is None:
+    spec = getattr(module, "__spec__", None)
+    if work.module == _MAIN or getattr(module, "__file__", None) is None or spec is None:
+        return False
+    if type(spec.loader) not in _PLAIN_LOADERS:  # one that changes code as it loads it: pytest's, a type checker's
         return False
     return _looked_up(module, work.qualname) is work.definition
 

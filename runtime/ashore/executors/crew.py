@@ -27,6 +27,12 @@ class Job:
     done: Callable[[Any, BaseException | None], None]
     worker: Worker | None = None
     is_stopped: bool = False
+    is_over: bool = False
+
+    def settle(self, done: Any, error: BaseException | None) -> None:
+        """It has an outcome."""
+        self.worker, self.is_over = None, True
+        self.done(done, error)
 
 
 class Chief(Protocol):
@@ -103,7 +109,7 @@ class Worker:
                 self._child.send(pack(function))
                 self._functions.add(function.digest)
         except Exception as error:  # noqa: BLE001  # what cannot be sent is a failed attempt
-            job.done(None, error)
+            job.settle(None, error)
             return
         self.job, job.worker = job, self
         self._around = around
@@ -130,8 +136,7 @@ class Worker:
     def _settle(self, done: Any, error: BaseException | None) -> None:
         job, self.job = self.job, None
         if job is not None:
-            job.worker = None
-            job.done(done, error)
+            job.settle(done, error)
 
     def retire(self) -> None:
         """Let it end by itself, as soon as it has nothing to do."""

@@ -15,7 +15,7 @@ from ashore.engine.looking import Looker
 from ashore.engine.processes import Stop, Task
 from ashore.executors.asking import asks_for_process
 from ashore.executors.crew import Job, Worker
-from ashore.executors.sent import refused
+from ashore.executors.sent import lost, refused
 from ashore.executors.worker import ARTIFACTS, ROOT
 from ashore.works import Work
 from ashore_stores.errors import StoreError
@@ -77,11 +77,14 @@ class Pool:
         return lambda: self._stop(job)
 
     def _stop(self, job: Job) -> None:
-        if not job.is_stopped:
-            job.is_stopped = True
-            if job.worker is not None:
-                job.worker.signal("SIGTERM")
-                self._group.start_soon(self._kill_later, job)
+        if job.is_stopped or job.is_over:
+            return
+        job.is_stopped = True
+        if job.worker is None:
+            job.settle(None, lost(job.task, 0, "", is_stopped=True))
+        else:
+            job.worker.signal("SIGTERM")
+            self._group.start_soon(self._kill_later, job)
 
     async def _kill_later(self, job: Job) -> None:
         await self._clock.sleep(self._settings.grace)
@@ -152,7 +155,7 @@ class Pool:
         waiting, self._waiting = self._waiting, deque()
         for job in waiting:
             if not job.is_stopped and job.started():
-                job.done(None, error)
+                job.settle(None, error)
 
     def differs(self, task: Task, parts: Any) -> BaseException:
         here = fingerprint_here(task.work.definition, self._looker, self._settings.root)
