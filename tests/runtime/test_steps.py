@@ -321,8 +321,6 @@ def test_options_are_read_and_changed_for_one_call() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        {"process": True},
-        {"seed": 0},
         {"store": False},
     ],
     ids=lambda asked: next(iter(asked)),
@@ -336,6 +334,28 @@ def test_options_of_later_versions_are_refused_at_decoration(asked: dict[str, An
     assert "not in this version" in error.what
     assert error.where == f"{__file__}:{fit.line}"
     assert error.mend
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        ({"process": 1}, "process=1 is neither True nor False"),
+        ({"seed": -1}, "seed=-1 is no seed"),
+        ({"seed": True}, "seed=True is no seed"),
+        ({"seed": "0"}, "seed='0' is no seed"),
+    ],
+)
+def test_a_process_and_a_seed_are_checked_at_decoration(asked: dict[str, Any], what: str) -> None:
+    with pytest.raises(GraphError, match=what):
+        step(**asked)(fit.fn)
+
+
+@pytest.mark.parametrize("asked", [{"process": True}, {"seed": 0}], ids=lambda asked: next(iter(asked)))
+def test_what_runs_on_the_loop_has_no_process_of_its_own(asked: dict[str, Any]) -> None:
+    async def act() -> None: ...
+
+    with pytest.raises(GraphError, match=r"act is an `async def` with .*=: it runs on the loop"):
+        step(**asked)(act)
 
 
 def test_options_that_ask_for_nothing_pass() -> None:
