@@ -82,10 +82,6 @@ class StepError(AshoreError):
     """An attempt of a step failed for a reason that is not an exception of the step's own."""
 
 
-class WorkerLost(StepError):
-    """The process in which an attempt ran ended before the attempt did: by a signal, by os._exit, or since it was stopped."""
-
-
 class StepFailure(StepError):
     """A recorded failure whose own exception class is not imported here; the message names it."""
 
@@ -100,6 +96,10 @@ class StepTimeout(StepError, TimeoutError):
 
 class StepLost(StepError):
     """An attempt was lost: its process ended before there was an outcome on record."""
+
+
+class WorkerLost(StepLost):
+    """The process in which an attempt ran ended before the attempt did: by a signal, by os._exit, or since it was stopped."""
 
 
 class NotOnThisMachine(GraphError):

@@ -94,9 +94,7 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
     process, seed = _process(name, where, asked.get("process")), _seed(name, where, asked.get("seed"))
-    return Options(
-        cache=is_cached, on=on, limit=limit, declared=declared, policy=policy, process=process, seed=seed
-    )
+    return Options(cache=is_cached, on=on, limit=limit, declared=declared, policy=policy, process=process, seed=seed)
 
 
 def _cache(name: str, where: str, asked: Any) -> tuple[bool | None, Cache]:

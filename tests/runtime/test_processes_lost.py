@@ -298,7 +298,7 @@ async def test_the_death_of_the_forking_process_costs_what_runs_and_no_more(rt: 
     os.kill(parent_of(worker), signal.SIGKILL)
     with pytest.raises(RunFailed):
         await run
-    assert not is_alive(worker)
+    await until(lambda: not is_alive(worker))
     assert await good(3) == 9
 
 

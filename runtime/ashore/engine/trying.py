@@ -264,7 +264,7 @@ class Attempts:
     # After a failure.
 
     async def _broke(self, unit: Unit, trials: Trials, error: BaseException, started: float) -> None:
-        if trials.policy.effects and isinstance(error, StepTimeout | WorkerLost) and not self._host.is_cancelled:
+        if trials.policy.effects and isinstance(error, StepTimeout | StepLost) and not self._host.is_cancelled:
             await self._find_out(unit, trials, error)
         else:
             self._failed(unit, trials, error, started)
@@ -286,7 +286,7 @@ class Attempts:
         trials.broke(trials.begun, times[1] + times[2])
         self._host.spawn(self._later(unit, times[2]))
 
-    async def _find_out(self, unit: Unit, trials: Trials, error: StepTimeout | WorkerLost | None = None) -> None:
+    async def _find_out(self, unit: Unit, trials: Trials, error: StepTimeout | StepLost | None = None) -> None:
         """Nobody knows what came of the last attempt: it is asked for, and done, made again, or the run rests."""
         key = key_of(self._host.run, node_of(unit), element_of(unit))
         try:

@@ -185,6 +185,8 @@ class SystemNursery:
             asked.why = asked.why or "the process that starts others has ended"
             asked.answered.set()
         for child in list(self._children.values()):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)  # the forking process may be dead itself
             child.finish(_GONE)
         self._children.clear()
 
