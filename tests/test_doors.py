@@ -11,10 +11,11 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": """
-        AmbiguousCall AnsweredAlready AshoreError Cache Capacity Done Each File FileChanged GraphError Handle Handles
+        AmbiguousCall AnsweredAlready AshoreError Cache Capacity Done Each ElementsFailed File FileChanged GraphError Handle Handles
         HomeError InsideLoop Items KeyConflict Limit MaterializeError NestedCall NotAValue NotFound NotInThisVersion
         NotOnThisMachine NotStarted NotSupplied Outputs Pipeline Resource Retry Role Run RunCancelled RunFailed RunHeld
-        RunLeft Runtime Secret Step StepError StepFailure StepLost StepTimeout Stream TargetError WorkerLost WrongArgument
+        RunLeft Runtime Secret SourceFailed Step StepError StepFailure StepLost StepTimeout Stream TargetError WorkerLost
+        WrongArgument
         datasource deployer drift_detector each evaluator fixed new open pipeline preprocessor register resource run
         secret splitter start step trainer tuner approval first now random sleep strand until uuid within
     """,

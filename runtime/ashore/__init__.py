@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ashore.errors import AmbiguousCall as AmbiguousCall
     from ashore.errors import AnsweredAlready as AnsweredAlready
     from ashore.errors import AshoreError as AshoreError
+    from ashore.errors import ElementsFailed as ElementsFailed
     from ashore.errors import FileChanged as FileChanged
     from ashore.errors import GraphError as GraphError
     from ashore.errors import HomeError as HomeError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ashore.errors import RunFailed as RunFailed
     from ashore.errors import RunHeld as RunHeld
     from ashore.errors import RunLeft as RunLeft
+    from ashore.errors import SourceFailed as SourceFailed
     from ashore.errors import StepError as StepError
     from ashore.errors import StepFailure as StepFailure
     from ashore.errors import StepLost as StepLost
@@ -90,9 +92,9 @@ _PLACES = {
     "ashore.elements": "Each each fixed",
     "ashore.entry": "run start",
     "ashore.errors": """
-        AmbiguousCall AnsweredAlready AshoreError FileChanged GraphError HomeError InsideLoop KeyConflict NestedCall NotAValue
-        NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunHeld RunLeft
-        StepError StepFailure StepLost StepTimeout TargetError WorkerLost WrongArgument
+        AmbiguousCall AnsweredAlready AshoreError ElementsFailed FileChanged GraphError HomeError InsideLoop KeyConflict
+        NestedCall NotAValue NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied RunCancelled RunFailed RunHeld
+        RunLeft SourceFailed StepError StepFailure StepLost StepTimeout TargetError WorkerLost WrongArgument
     """,
     "ashore.files": "File",
     "ashore.fingerprint": "Cache",

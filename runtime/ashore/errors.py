@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any, Final, Self
 
@@ -86,6 +86,10 @@ class StepFailure(StepError):
     """A recorded failure whose own exception class is not imported here; the message names it."""
 
 
+class SourceFailed(StepError):
+    """An async iterator that a fan-out goes over raised, or gave what cannot be recorded. Its `__cause__` is what was raised."""
+
+
 class FileChanged(StepError):
     """A file is not what it was when it was looked at: its new content is another version."""
 
@@ -128,6 +132,28 @@ class RunFailed(ExceptionGroup[Exception], AshoreError):
     def derive(self, excs: Sequence[Any], /) -> RunFailed:  # type: ignore[override]  # typeshed's overloads allow other results
         """Part of it is a `RunFailed` of the same run."""
         return RunFailed(self.message, excs, self.run)
+
+
+class ElementsFailed(ExceptionGroup[Exception], AshoreError):
+    """Elements of a fan-out with `on_error="collect"` failed: an exception group of all of them, each its step's own exception."""
+
+    step: str
+    failures: dict[int, Exception]
+    """By the element's place."""
+
+    def __new__(cls, step: str, failures: Mapping[int, Exception]) -> Self:
+        count = len(failures)
+        self = super().__new__(cls, f"{count} element{'' if count == 1 else 's'} of {step} failed", list(failures.values()))
+        self.step = step
+        self.failures = dict(failures)
+        return self
+
+    def __init__(self, step: str, failures: Mapping[int, Exception]) -> None:
+        self.what = self.message
+
+    def derive(self, excs: Sequence[Any], /) -> ElementsFailed:  # type: ignore[override]  # typeshed's overloads allow other results
+        """Part of it is an `ElementsFailed` of the same step."""
+        return ElementsFailed(self.step, {place: error for place, error in self.failures.items() if error in excs})
 
 
 class RunCancelled(AshoreError):

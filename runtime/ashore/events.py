@@ -253,6 +253,8 @@ class StepRan(_Event, frozen=True, array_like=True, gc=False, tag=7):
     """How many elements, if it is a fan-out."""
     skipped: int = 0
     """How many of them failed and were left out."""
+    places: int = -1
+    """How many places a fan-out has, if that is more than its elements: some were left out, as they had failed before it."""
 
 
 class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
@@ -265,6 +267,8 @@ class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
     started: float
     ended: float
     attempt: int = 1
+    places: int = -1
+    """Of a fan-out that collected its failures, and went over all of its elements: how many places it has."""
 
 
 class StepSkipped(_Event, frozen=True, array_like=True, gc=False, tag=9):
@@ -275,6 +279,8 @@ class StepSkipped(_Event, frozen=True, array_like=True, gc=False, tag=9):
     because: tuple[InvocationId, ...] = ()
     was_running: bool = False
     """It was under way when the run was cancelled; otherwise it never began."""
+    places: int = -1
+    """Of a fan-out that went over all elements of one that collected its failures: how many places it has."""
 
 
 class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):
@@ -296,6 +302,22 @@ class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):
     """Files among the elements, `argument` as "file[12]"."""
     inputs: tuple[Input, ...] = ()
     """Elements that are single outputs of other invocations, `argument` as "table[12]"."""
+    places: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """In a product: for each argument, which of its elements each of `indices` has; otherwise that is the index itself."""
+
+
+class ElementsTaken(_Event, frozen=True, array_like=True, gc=False, tag=25):
+    """What an async iterator gave, before any outcome of it: a run that is resumed has it from here."""
+
+    run: RunId
+    invocation: InvocationId
+    argument: str
+    start: int
+    """The place of the first of them."""
+    elements: tuple[bytes, ...]
+    """Encoded (`ashore.codec`)."""
+    is_end: bool = False
+    """Whether it has ended with these."""
 
 
 class RunEnded(_Event, frozen=True, array_like=True, gc=False, tag=11):
@@ -423,6 +445,7 @@ Event: TypeAlias = (
     | StepFailed
     | StepSkipped
     | ElementsRan
+    | ElementsTaken
     | RunEnded
     | Adopted
     | CancelAsked

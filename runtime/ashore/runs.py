@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -14,7 +14,7 @@ from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
 from ashore.engine.values import load_blobs, load_output
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Adopted, Event, Held, RunEnded, RunStarted, StepFailed, decode
+from ashore.events import Adopted, ElementsRan, Event, Failure, Held, RunEnded, RunStarted, StepFailed, decode
 from ashore.holding import held_error
 from ashore.ids import InvocationId, RunId
 from ashore.results import decode_result, outputs_in
@@ -281,6 +281,8 @@ class History:
         """Why nothing of it executes now; empty if it is not held."""
         self.events: list[Event] = []
         self._failed: dict[InvocationId, StepFailed] = {}
+        self._elements: dict[InvocationId, dict[int, Failure]] = {}
+        """What failed elements of fan-outs."""
 
     @classmethod
     def of(cls, frames: list[Frame], run: RunId) -> History:
@@ -304,11 +306,10 @@ class History:
             self.held.append(event)
         elif isinstance(event, StepFailed):
             self._failed[event.invocation] = event
+        elif isinstance(event, ElementsRan) and event.failed:
+            self._elements.setdefault(event.invocation, {}).update(event.failed)
         elif isinstance(event, RunEnded):
-            errors = [exception_of(self._failed[name].failure) for name in event.failed if name in self._failed]
-            if event.failure is not None:
-                errors.append(exception_of(event.failure))
-            self.ending = Ending(event.state, event.result, tuple(errors))
+            self.ending = Ending(event.state, event.result, tuple(self._errors(event)))
             self.held.clear()
 
     @property
@@ -317,6 +318,14 @@ class History:
         if self.ending is None and self.held and self.started is not None:
             return Ending("held", b"", (held_error(self.started.run, self.started.pipeline, self.held),))
         return self.ending
+
+    def _errors(self, ended: RunEnded) -> Iterator[Exception]:
+        """What failed it."""
+        for name in ended.failed:
+            if name in self._failed:
+                yield exception_of(self._failed[name].failure, self._elements.get(name))
+        if ended.failure is not None:
+            yield exception_of(ended.failure)
 
 
 class Watched:

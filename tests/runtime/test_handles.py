@@ -471,7 +471,7 @@ def test_each_of_several_belongs_together() -> None:
     assert each([1]).group is not each([1]).group
 
 
-@pytest.mark.parametrize("source", [3, None, "abc", b"abc", object()])
+@pytest.mark.parametrize("source", [3, None, "abc", b"abc", object(), {"a": 1}, {1, 2}, frozenset()])
 def test_each_of_what_is_no_list_is_refused(source: Any) -> None:
     with pytest.raises(GraphError, match="takes a list, or a handle of a list") as caught:
         each(source)
@@ -479,9 +479,13 @@ def test_each_of_what_is_no_list_is_refused(source: Any) -> None:
 
 
 def test_each_refuses_what_it_does_not_know() -> None:
-    wrong: Any = "collect"
-    with pytest.raises(GraphError, match='"stop" and "skip"'):
+    wrong: Any = "colect"
+    with pytest.raises(GraphError, match='"stop", "skip" and "collect"'):
         each([1], on_error=wrong)
+    limits: list[Any] = [0, True, "8"]
+    for limit in limits:
+        with pytest.raises(GraphError, match="limit=8"):
+            each([1], limit=limit)
     nothing: Any = each
     with pytest.raises(GraphError, match="nothing to go over"):
         nothing()

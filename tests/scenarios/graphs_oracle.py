@@ -36,6 +36,20 @@ class Unit:
 
 
 @dataclass
+class Spot:
+    """One place of what is gone over."""
+
+    state: str = "there"
+    """"there", "gone" (it failed and is left out) or "lost" (it fails, or what comes before fails, the whole)."""
+    value: Any = None
+    key: str = ""
+    """As the cache sees it."""
+    ends: frozenset[str] = frozenset()
+    """What says its end before it is there."""
+    is_optional: bool = False
+
+
+@dataclass
 class Outcome:
     """What becomes of one invocation."""
 
@@ -46,7 +60,12 @@ class Outcome:
     """What says its end before this has its outputs."""
     messages: frozenset[str] = frozenset()
     """How its failure may read."""
+    perhaps: frozenset[str] = frozenset()
+    """How it reads if this fails before what it goes over does, which lets it be skipped."""
     is_fan: bool = False
+    spots: list[Spot] = field(default_factory=list)
+    cuts: bool = False
+    """Whether what takes its elements one by one is cut off, as it has none or fails."""
 
 
 @dataclass
@@ -59,6 +78,8 @@ class Told:
     result: str
     """Canonical; "" if the run fails."""
     failures: list[frozenset[str]]
+    perhaps: list[frozenset[str]] = field(default_factory=list)
+    """Failures that there may be, beside those."""
 
     def units(self) -> Iterator[tuple[str, Unit]]:
         for identity in self.order:
@@ -113,46 +134,108 @@ class Oracle:
         return identity
 
     def outcome(self, node: Spec, arguments: list[Any]) -> Outcome:
-        refs = list(refs_in(arguments))
-        if any(self.told[ref.identity].state != "done" for ref in refs):
-            return Outcome("skipped")
-        needs = frozenset().union(*(self.told[ref.identity].ends for ref in refs))
+        singly = [place for place in node["over"] if not self.is_whole(arguments[place])]
+        whole = list(refs_in([argument for place, argument in enumerate(arguments) if place not in singly]))
+        if any(self.told[ref.identity].state != "done" for ref in whole):
+            return Outcome("skipped", is_fan=bool(node["over"]), cuts=True)
+        needs = frozenset().union(*(self.told[ref.identity].ends for ref in whole))
+        has_refs = any(refs_in(arguments))
+        is_kept = has_refs if node["do"].split("_")[1] not in ("kept", "fresh") else node["do"].endswith("kept")
+        if node["over"]:
+            return self.fan(node, arguments, needs, is_kept=is_kept)
         values = [self.filled(argument) for argument in arguments]
         keys = [self.keyed(argument) for argument in arguments]
-        is_kept = bool(refs) if node["do"].split("_")[1] not in ("kept", "fresh") else node["do"].endswith("kept")
-        if node["over"]:
-            return self.fan(node, values, (arguments, keys), needs, is_kept=is_kept)
         unit, value = self.unit(node, values, f"node {keys}" if is_kept else "", needs)
         if unit.fails:
-            return Outcome("failed", units=[unit], messages=frozenset([unit.said]))
+            return Outcome("failed", units=[unit], messages=frozenset([unit.said]), cuts=True)
         return Outcome("done", value, [unit], needs | {unit.said})
 
-    def fan(
-        self, node: Spec, values: list[Any], given: tuple[list[Any], list[str]], needs: frozenset[str], *, is_kept: bool
-    ) -> Outcome:
-        over, keys = node["over"], given[1]
-        sources = [list(zip(values[place], self.items(given[0][place], values[place]), strict=True)) for place in over]
+    def is_whole(self, argument: Any) -> bool:
+        """Whether what is gone over is a list that one step gives."""
+        return isinstance(argument, Ref) and not self.told[argument.identity].is_fan
+
+    def fan(self, node: Spec, arguments: list[Any], needs: frozenset[str], *, is_kept: bool) -> Outcome:
+        over = node["over"]
+        sources = [self.spots(arguments[place]) for place in over]
+        before = [self.told[ref.identity] for place in over for ref in refs_in(arguments[place])]
+        cut = any(outcome.cuts for outcome in before)
         if node["how"] != "product" and len({len(source) for source in sources}) > 1:
-            return Outcome(
-                "failed", messages=frozenset([f"{node['do']}(each(...), ...) got lists of different lengths"]), is_fan=True
-            )
+            if cut:
+                return Outcome("skipped", is_fan=True, cuts=True)
+            text = f"{node['do']}(each(...), ...) got lists of different lengths"
+            return Outcome("failed", messages=frozenset([text]), is_fan=True, cuts=True)
         rows = list(product(*sources) if node["how"] == "product" else zip(*sources, strict=True))
-        units, kept = [], Fan()
-        for index, row in enumerate(rows):
-            inputs, shown = list(values), list(keys)
-            for place, (value, key) in zip(over, row, strict=True):
-                inputs[place], shown[place] = value, key
-            unit, value = self.unit(node, inputs, f"element {over} {shown}" if is_kept else "", needs)
-            unit.index = index
-            units.append(unit)
-            if not unit.fails:
-                kept.append(value)
-        failed = [unit for unit in units if unit.fails]
-        if failed and node["on_error"] == "stop":
+        units: list[Unit] = []
+        spots = [self.spot(node, arguments, (index, row, needs), units, is_kept=is_kept, cut=cut) for index, row in enumerate(rows)]
+        return self.whole(node, spots, units, cut=cut, is_broken=any(outcome.state != "done" for outcome in before))
+
+    def spot(
+        self,
+        node: Spec,
+        arguments: list[Any],
+        place: tuple[int, tuple[Spot, ...], frozenset[str]],
+        units: list[Unit],
+        *,
+        is_kept: bool,
+        cut: bool,
+    ) -> Spot:
+        """What comes to one place; its unit, if it has one, is added."""
+        index, row, needs = place
+        if any(part.state != "there" for part in row):
+            return Spot("gone" if all(part.state != "lost" for part in row) else "lost")
+        over = node["over"]
+        shared = [None if number in over else self.filled(argument) for number, argument in enumerate(arguments)]
+        shown = ["" if number in over else self.keyed(argument) for number, argument in enumerate(arguments)]
+        for number, part in zip(over, row, strict=True):
+            shared[number], shown[number] = part.value, part.key
+            needs = needs | part.ends
+        unit, value = self.unit(node, shared, f"element {over} {shown}" if is_kept else "", needs)
+        unit.index = index
+        unit.is_optional = cut or any(part.is_optional for part in row)
+        units.append(unit)
+        if unit.fails:
+            return Spot("lost" if node["on_error"] == "stop" else "gone")
+        return Spot("there", value, ends=needs | {unit.said}, is_optional=unit.is_optional)
+
+    def whole(self, node: Spec, spots: list[Spot], units: list[Unit], *, cut: bool, is_broken: bool) -> Outcome:
+        policy, failed = node["on_error"], frozenset(unit.said for unit in units if unit.fails)
+        if failed and policy == "stop":
+            for spot in spots:
+                spot.is_optional = True
             for unit in units:
                 unit.is_optional = True
-            return Outcome("failed", units=units, messages=frozenset(unit.said for unit in failed), is_fan=True)
-        return Outcome("done", kept, units, needs | {unit.said for unit in units if not unit.fails}, is_fan=True)
+        if cut:
+            perhaps = failed if policy == "stop" else frozenset[str]()
+            return Outcome("skipped", None, units, perhaps=perhaps, is_fan=True, spots=spots, cuts=True)
+        if failed and policy != "skip":
+            messages = failed if policy == "stop" else frozenset([f"of {node['do']} failed"])
+            return Outcome("failed", None, units, messages=messages, is_fan=True, spots=spots, cuts=policy == "stop")
+        if is_broken:
+            return Outcome("skipped", None, units, is_fan=True, spots=spots)
+        kept = Fan(spot.value for spot in spots if spot.state == "there")
+        ends = frozenset[str]().union(*(spot.ends for spot in spots))
+        return Outcome("done", kept, units, ends, is_fan=True, spots=spots)
+
+    def spots(self, argument: Any) -> list[Spot]:
+        """The places of what is gone over."""
+        if not isinstance(argument, Ref):
+            return [self.listed(item) for item in argument]
+        outcome = self.told[argument.identity]
+        if not outcome.is_fan:
+            return [Spot("there", value, f"plain {shown(value)}") for value in self.ref_value(argument)]
+        return [self.staged(spot, argument.place) for spot in outcome.spots]
+
+    def staged(self, spot: Spot, place: int | None) -> Spot:
+        if spot.state != "there":
+            return spot
+        value = spot.value if place is None else one(spot.value, place)
+        return Spot("there", value, f"<{shown(value)}>", spot.ends, spot.is_optional)
+
+    def listed(self, item: Any) -> Spot:
+        outcomes = [self.told[ref.identity] for ref in refs_in(item)]
+        if any(outcome.state != "done" for outcome in outcomes):
+            return Spot("lost")
+        return Spot("there", self.filled(item), self.item(item), frozenset[str]().union(*(outcome.ends for outcome in outcomes)))
 
     def unit(self, node: Spec, inputs: list[Any], key: str, needs: frozenset[str]) -> tuple[Unit, Any]:
         name, tag = node["do"], node["tag"]
@@ -178,13 +261,6 @@ class Oracle:
     def keyed(self, argument: Any) -> str:
         """An argument as the cache sees it: whether a part is an artifact makes a difference, and of what kind it is."""
         return repr(mapped(argument, lambda ref: Shown(f"<{shown(self.ref_value(ref))}>")))
-
-    def items(self, argument: Any, values: Any) -> list[str]:
-        """The elements of what is fanned out, as the cache sees them."""
-        if isinstance(argument, Ref):
-            is_list = not isinstance(values, Fan)
-            return [f"plain {shown(value)}" if is_list else f"<{shown(value)}>" for value in values]
-        return [self.item(item) for item in argument]
 
     def item(self, item: Any) -> str:
         if isinstance(item, Ref):
@@ -258,8 +334,9 @@ def told_of(spec: Spec) -> Told:
     invocations: dict[str, Outcome] = {}
     returned = Oracle(spec, "", invocations, (), {}).all()
     failures = [outcome.messages for outcome in invocations.values() if outcome.state == "failed"]
+    perhaps = [outcome.perhaps for outcome in invocations.values() if outcome.perhaps]
     result = ""
     if not failures:
         oracle = Oracle(spec, "", invocations, (), {})
         result = canonical(plain(oracle.filled(returned)))
-    return Told(invocations, list(invocations), result, failures)
+    return Told(invocations, list(invocations), result, failures, perhaps)

@@ -74,7 +74,7 @@ class Maker:
             args.append(self.argument())
             if self.rng.random() < 0.5:
                 args, over = [args[-1], *args[:-1]], [place + 1 for place in over]
-        on_error = self.rng.choice(("stop", "skip", "skip"))
+        on_error = self.rng.choice(("stop", "skip", "skip", "collect"))
         node = {"do": name, "tag": self.rng.randrange(4), "args": args, "over": over, "how": how, "on_error": on_error}
         self.keep(node, {"pair": "fan of pairs", "parts": "fan of parts"}.get(shape, "fan"))
 

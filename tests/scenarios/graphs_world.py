@@ -191,6 +191,10 @@ def wrong_result(oracle: Oracle, told: Told) -> list[str]:
         if match is None:
             return [f"failures are {told.failures} ({told.result}), {[sorted(said) for said in oracle.failures]} are right"]
         left.remove(match)
+    for messages in oracle.perhaps:
+        match = next((failure for failure in left if any(message in failure for message in messages)), None)
+        if match is not None:
+            left.remove(match)
     return [f"failures that nobody knows of: {left}"] if left else []
 
 

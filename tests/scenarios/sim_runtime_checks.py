@@ -36,6 +36,7 @@ from ashore.events import (
     StepSkipped,
     text_digest,
 )
+from ashore.graph import Node, Ref
 from ashore.ids import InvocationId, RunId
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import StoreError
@@ -173,16 +174,29 @@ def check_order(asked: Mapping[RunId, Asked], recorded: Mapping[RunId, Recorded]
         if found.started is None:
             raise Violation("I2", f"run {run} has events but no start")
         seen: set[str] = set()
+        seen_elements: set[tuple[str, int]] = set()
         nodes = {node.invocation.hex(): node for node in asked[run].graph.nodes}
         for invocation, index in found.settled:
             node = nodes.get(invocation)
             if node is None:
                 raise Violation("I2", f"run {run} never asked for {invocation}")
+            if index >= 0 and (invocation, index) in found.made:
+                _check_stages(node, index, seen_elements)
+                seen_elements.add((invocation, index))
             inputs = [made.invocation.hex() for made in asked[run].graph.nodes if node in made.consumers]
             if (invocation, index) in found.made and not seen.issuperset(inputs):
                 raise Violation("I8", f"{node!r} of run {run} has its outputs before its inputs have theirs")
             if index == -1 and (invocation, index) in found.made:
                 seen.add(invocation)
+
+
+def _check_stages(node: Node, index: int, seen: set[tuple[str, int]]) -> None:
+    """An element stands in the log after those of earlier stages that it was made from."""
+    for argument in node.arguments:
+        each, template = argument.each, argument.template
+        if each is not None and each.group.how == "zip" and isinstance(template, Ref) and template.node.fan:  # noqa: SIM102
+            if (template.node.invocation.hex(), index) not in seen:
+                raise Violation("I8", f"element {index} of {node!r} has its outputs before that of {template.node!r} has its own")
 
 
 def check_result(asked: Asked, found: Recorded, told: Told, *, was_cancelled: bool, is_steady: bool) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ashore.events import Column, ElementsRan, Failure, FileUse, Output
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from ashore.events import Column, ElementsRan, ElementsTaken, Failure, FileUse, Output
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
 FRAME = 1024
@@ -12,11 +16,13 @@ FRAME = 1024
 class Columns:
     """The outcomes of one fan-out that are not in the log yet."""
 
-    __slots__ = ("failed", "files", "indices", "invocation", "keys", "outputs", "reused", "run")
+    __slots__ = ("failed", "files", "indices", "invocation", "keys", "names", "outputs", "parts", "reused", "run", "taken")
 
     def __init__(self, run: RunId, invocation: InvocationId) -> None:
         self.run = run
         self.invocation = invocation
+        self.names: tuple[str, ...] = ()
+        """Of a product, the names of its arguments."""
         self._clear()
 
     def _clear(self) -> None:
@@ -26,11 +32,15 @@ class Columns:
         self.failed: list[tuple[int, Failure]] = []
         self.reused: list[tuple[int, RunId]] = []
         self.files: list[FileUse] = []
+        self.parts: list[Sequence[int]] = []
+        self.taken: list[ElementsTaken] = []
+        """What iterators gave, one by one."""
 
     def __len__(self) -> int:
         return len(self.indices) + len(self.failed)
 
     def add(self, index: int, key: CacheKey, outputs: tuple[Output, ...], reused: RunId) -> None:
+        """An element has its outputs; `reused`: the run that made them, if it was not this one."""
         self.indices.append(index)
         self.keys.append(key)
         self.outputs.append(outputs)
@@ -39,6 +49,19 @@ class Columns:
 
     def add_failure(self, index: int, failure: Failure) -> None:
         self.failed.append((index, failure))
+
+    def take_taken(self) -> list[ElementsTaken]:
+        """What iterators gave, as events: what came one after the other in one."""
+        joined: list[ElementsTaken] = []
+        for event in self.taken:
+            last = joined[-1] if joined else None
+            if last is not None and last.argument == event.argument and last.start + len(last.elements) == event.start:
+                gave, is_end = (*last.elements, *event.elements), event.is_end
+                joined[-1] = structs.replace(last, elements=gave, is_end=is_end)
+            else:
+                joined.append(event)
+        self.taken = []
+        return joined
 
     def take(self) -> list[tuple[ElementsRan, list[CacheKey]]]:
         """What has gathered, as events: one for each kind of element (a column holds one format)."""
@@ -58,21 +81,14 @@ class Columns:
         indices = tuple([self.indices[place] for place in places])
         keys = [self.keys[place] for place in places]
         joined = b"" if NO_KEY in keys else b"".join(keys)
-        mine = set(indices)
+        mine = set(indices) if self.reused else ()
         reused = tuple([entry for entry in self.reused if entry[0] in mine])
-        return ElementsRan(self.run, self.invocation, indices, joined, columns, (), reused), keys
+        parts = [self.parts[place] for place in places] if self.parts else []
+        chosen = tuple([(name, tuple([part[n] for part in parts])) for n, name in enumerate(self.names)])
+        return ElementsRan(self.run, self.invocation, indices, joined, columns, (), reused, places=chosen), keys
 
     def _with_rest(self, event: ElementsRan) -> ElementsRan:
-        return ElementsRan(
-            event.run,
-            event.invocation,
-            event.indices,
-            event.keys,
-            event.columns,
-            tuple(self.failed),
-            event.reused,
-            tuple(self.files),
-        )
+        return structs.replace(event, failed=tuple(self.failed), files=tuple(self.files))
 
 
 def _column(format_: str, type_: str, outputs: list[Output]) -> Column:

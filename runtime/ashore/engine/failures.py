@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ashore.codec import decode, encode
-from ashore.errors import AshoreError, InternalError, StepError, StepFailure, StepTimeout
+from ashore.errors import AshoreError, ElementsFailed, InternalError, StepError, StepFailure, StepTimeout
 from ashore.events import Failure
 from ashore.graph import Node
 from ashore.ids import RunId
@@ -25,6 +25,7 @@ _FOLDERS = tuple(f"{PurePath(file).parents[depth]}{os.sep}" for file, depth in (
 """Where their files lie."""
 _RECORDED = "_ashore_failure"
 """The attribute of an exception that was raised in another process: its record from there."""
+_ELEMENTS_FAILED = f"{ElementsFailed.__module__}:{ElementsFailed.__qualname__}"
 _MESSAGE_LIMIT = 20_000
 """Characters of a message or traceback that are kept."""
 
@@ -46,7 +47,7 @@ def annotate(error: Exception, node: Node, run: RunId, element: str = "") -> Exc
     note = f"in step {node.work.name}({inputs}){element} of run {run}"
     with suppress(Exception):  # a class may refuse attributes (a frozen dataclass does)
         error.__traceback__ = trimmed(error.__traceback__)
-    if _is_finding(error) and not _where(error):
+    if _is_finding(error) and not where_of(error):
         error.__traceback__ = None
         if not isinstance(error, StepTimeout):  # with what the step made of the end of its time
             error.__cause__ = None  # its sentence is all that there is to say
@@ -66,7 +67,7 @@ def failure_of(error: BaseException) -> Failure:
         _asked(lambda: str(error), f"<{type(error).__name__} that cannot be printed>")[:_MESSAGE_LIMIT],
         _asked(lambda: _traceback_of(error), "")[-_MESSAGE_LIMIT:],
         tuple(_notes_of(error)),
-        _printable(_where(error)),
+        _printable(where_of(error)),
         _arguments_of(error),
     )
 
@@ -116,7 +117,7 @@ def _notes_of(error: BaseException) -> list[str]:
 
 def _arguments_of(error: BaseException) -> bytes:
     try:
-        return encode(error.args)
+        return encode((error.step,) if isinstance(error, ElementsFailed) else error.args)
     except Exception:  # noqa: BLE001  # no stored form, cyclic, or with methods of their own that fail: the message stands for them
         return b""
 
@@ -145,11 +146,15 @@ def raised_there(failure: Failure) -> Exception:
     return error
 
 
-def exception_of(failure: Failure) -> Exception:
+def exception_of(failure: Failure, elements: Mapping[int, Failure] | None = None) -> Exception:
     """The exception again: of its own class if that is imported already, else a `StepFailure` that names it.
 
-    No module is imported and no constructor called but that of an exception class.
+    `elements`: of a fan-out, what failed its elements. No module is imported and no constructor called but that of an exception
+    class.
     """
+    if elements and failure.classes[:1] == (_ELEMENTS_FAILED,):
+        (step,) = decode(failure.arguments)
+        return _noted(ElementsFailed(step, {place: exception_of(elements[place]) for place in sorted(elements)}), failure)
     kind = _imported(failure.classes[0]) if failure.classes else None
     error: Exception | None = None
     if kind is not None and failure.arguments:
@@ -160,6 +165,16 @@ def exception_of(failure: Failure) -> Exception:
     if not isinstance(error, Exception):
         name = failure.classes[0].partition(":")[2] if failure.classes else "Exception"
         error = StepFailure(f"{name}: {failure.message}")
+    return _noted(error, failure)
+
+
+def error_of(node: Node) -> Exception:
+    """What failed a node, from its record."""
+    assert node.failure is not None
+    return exception_of(node.failure, node.elements.failed if node.elements is not None else None)
+
+
+def _noted(error: Exception, failure: Failure) -> Exception:
     for note in failure.notes:
         with suppress(Exception):
             error.add_note(note)
@@ -179,7 +194,7 @@ def _imported(name: str) -> type[Exception] | None:
     return found if isinstance(found, type) and issubclass(found, Exception) else None
 
 
-def _where(error: BaseException) -> str:
+def where_of(error: BaseException) -> str:
     """The innermost line that is not ours; of a bug of ours, ours."""
     raised = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in raised if not frame.filename.startswith(_FOLDERS)]

@@ -112,7 +112,7 @@ def kept(work: Work[Any, Any], result: Any, hiding: Hiding) -> tuple[Output | La
 
 def arguments_for(unit: Unit, blobs: Blobs) -> dict[str, Any]:
     if type(unit) is Element:
-        return unit.fanout.arguments(unit.index, blobs)
+        return unit.fanout.arguments(unit, blobs)
     return arguments_of(unit, blobs)
 
 
@@ -129,7 +129,7 @@ def files_of(unit: Unit) -> Sequence[File]:
         if type(source) is FileRef
     ]
     if type(unit) is Element:
-        files.extend(unit.fanout.files_of(unit.index))
+        files.extend(unit.files)
     return files
 
 

@@ -11,8 +11,9 @@ import anyio
 
 from ashore.engine.away import Away
 from ashore.engine.effects import surely_held
-from ashore.engine.failures import exception_of, failure_of
-from ashore.engine.fanout import FanOut
+from ashore.engine.failures import error_of, failure_of
+from ashore.engine.fanout import Element, FanOut
+from ashore.engine.fanouts import FRESH
 from ashore.engine.invoke import Done, call_inline
 from ashore.engine.journal import Journal
 from ashore.engine.keys import ElementKeys, key_of
@@ -20,9 +21,10 @@ from ashore.engine.live.bodies import Bodies, Parts
 from ashore.engine.live.endings import Broken, group_of
 from ashore.engine.live.record import Record
 from ashore.engine.means import Means
-from ashore.engine.outcomes import FRESH, Outcomes
+from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
 from ashore.engine.state import CANCELLED, RUNNING, Machine
+from ashore.engine.taking import take_all
 from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
@@ -88,7 +90,7 @@ class Drive:
 
     async def go(self) -> None:
         """Drive the run to its end. Returns when its last event is queued; raises nothing of the steps."""
-        if self.bodies is not None or any(node.is_reusable for node in self.graph.nodes):
+        if self.bodies is not None or any(node.is_reusable or node.fan for node in self.graph.nodes):
             await self.means.reuse.warm()
         self._pumps = Pumps(self.machine.ready, self._begin, self.idle, self._context, self.broken)
         self.means.reuse.running[self.run] = self.put_on_record
@@ -177,8 +179,11 @@ class Drive:
 
     # What the pumps ask for.
 
-    def _begin(self, unit: Unit) -> tuple[Any, Coroutine[Any, Any, None]] | None:
+    def _begin(self, unit: Unit | FanOut) -> tuple[Any, Coroutine[Any, Any, None]] | None:
         """Settle a ready unit here and now, give it to a thread or a task of its own, or say what to await."""
+        if isinstance(unit, FanOut):
+            element = self._next_of(unit)
+            return None if element is None else self._begin(element)
         node = node_of(unit)
         if not take_up(unit):
             return None
@@ -273,8 +278,18 @@ class Drive:
         except BaseException as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
             self._failed_or_ended(node, error, started)
             return
-        self.machine.ready.extend(self.outcomes.opened(fanout))  # type: ignore[arg-type]  # the pump takes both
-        self._wake()
+        if node.state == RUNNING:
+            self.outcomes.fanouts.opened(fanout)
+            for feed in fanout.taken:
+                self.spawn(take_all(fanout, feed, self.outcomes.fanouts, self.means))
+
+    def _next_of(self, fanout: FanOut) -> Element | None:
+        """The next element of a fan-out, which stands in line again for the one after it."""
+        element = fanout.next()
+        fanout.is_queued = element is not None
+        if element is not None:
+            self.machine.ready.append(fanout)  # type: ignore[arg-type]  # the pump takes both
+        return element
 
     # Off the loop.
 
@@ -349,7 +364,7 @@ class Drive:
         """Nothing is ready: hand on what has gathered, so that others see it and the disk gets it."""
         if self.is_left:
             return
-        if not self.outcomes.write_columns() and self._timer is None and self._pumps is not None:
+        if not self.outcomes.fanouts.write_columns() and self._timer is None and self._pumps is not None:
             self._timer = self._pumps.later(FRESH, self._in_time)
         if self.bodies is None or self.bodies.turnstile.is_at_rest or self._pumps is None:
             self.hand_on()
@@ -363,7 +378,7 @@ class Drive:
 
     def put_on_record(self) -> None:
         """Hand on all that has gathered, elements of fan-outs too."""
-        self.outcomes.write_columns(all_of_them=True)
+        self.outcomes.fanouts.write_columns(all_of_them=True)
         self.hand_on()
 
     def _in_time(self) -> None:
@@ -412,7 +427,7 @@ class Drive:
         self.journal.flush((Entry(RunSpace.OPEN_RUNS, self.run.encode(), HELD),))
 
     def _end(self) -> None:
-        self.outcomes.write_columns(all_of_them=True)
+        self.outcomes.fanouts.write_columns(all_of_them=True)
         broken = self._broken()
         if self.is_cancelled or self.machine.unsettled:
             for node in self.machine.cancel(self.outcomes.has_begun):
@@ -436,9 +451,8 @@ class Drive:
     def _error(self, invocation: InvocationId) -> Exception:
         if self.bodies is not None:
             return self.bodies.error(invocation)
-        failure = self.machine.by_invocation[invocation].failure
-        assert failure is not None
-        return self.outcomes.errors.get(invocation) or exception_of(failure)
+        error = self.outcomes.errors.get(invocation)
+        return error if error is not None else error_of(self.machine.by_invocation[invocation])
 
     def _returned(self) -> Any:
         return self.graph.result if self.graph.body is None or self.bodies is None else self.bodies.result

@@ -5,11 +5,11 @@ The journal first, then the machine, then whatever became ready. Nothing here wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from ashore.engine.columns import FRAME
-from ashore.engine.failures import annotate, as_exception, exception_of
-from ashore.engine.fanout import Element, FanOut
+from ashore.engine.failures import annotate, as_exception
+from ashore.engine.fanout import Element, FanOut, describe
+from ashore.engine.fanouts import FanOuts
 from ashore.engine.journal import Journal
 from ashore.engine.means import Means
 from ashore.engine.reuse import Made
@@ -20,8 +20,6 @@ from ashore.graph import Node, Ref
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
 _NO_RUN = RunId("")
-FRESH = 0.2
-"""Seconds after which outcomes of a fan-out are written when nothing else is to be done."""
 
 
 class Outcomes:
@@ -41,8 +39,7 @@ class Outcomes:
         self._begun = self._now()
         self._ended: dict[int, float] = {}
         self._in_threads: set[int] = set()
-        self._fanouts: dict[int, FanOut] = {}
-        self._written = means.ports.clock.monotonic()
+        self.fanouts = FanOuts(run, journal, (means.ports.clock.monotonic, means.supplies.hiding.error), self)
 
     def started(self, unit: Unit) -> None:
         """A unit went to a thread."""
@@ -70,14 +67,14 @@ class Outcomes:
 
     @staticmethod
     def _where(unit: Unit) -> str:
-        return unit.fanout.describe(unit.index) if type(unit) is Element else ""
+        return describe(unit) if type(unit) is Element else ""
 
     def reused(self, unit: Unit, made: Made) -> None:
         """A unit has the outputs that another invocation made."""
         if made.run != self._run:
             self._means.reuse.put_on_record(made)
         if type(unit) is Element:
-            self._settle_element(unit, made.outputs, made.run)
+            self.fanouts.settle(unit, made.outputs, made.run)
             return
         node = node_of(unit)
         now = self._now()
@@ -93,7 +90,7 @@ class Outcomes:
         if key:
             self._means.reuse.add(key, Made(outputs, self._run, node.invocation))
         if type(unit) is Element:
-            self._settle_element(unit, outputs, _NO_RUN)
+            self.fanouts.settle(unit, outputs, _NO_RUN)
             return
         ran = StepRan(self._run, node.invocation, key, outputs, self._ready_at(node), started, ended, node.attempt)
         self._record(node, ran, key, ended)
@@ -105,99 +102,40 @@ class Outcomes:
             return
         reported = annotate(as_exception(error), node, self._run, self._where(unit))
         if type(unit) is Element:
-            self._fail_element(unit, reported, started)
+            self.fanouts.fail(unit, reported)
         else:
             self._fail(node, reported, started, self._now() if ended is None else ended)
 
     def gave_up(self, node: Node, because: Sequence[InvocationId], *, is_recorded: bool) -> None:
         """A sub-run has no outcome because of steps that failed in it."""
-        for skipped in self._machine.skipped(node, because):
-            if skipped is not node or not is_recorded:
-                self._journal.record(StepSkipped(self._run, skipped.invocation, tuple(skipped.because)))
+        self._skipped(one for one in self._machine.skipped(node, because) if one is not node or not is_recorded)
         self._go_on()
 
-    # Fan-outs.
+    # Fan-outs, when they are over.
 
-    def opened(self, fanout: FanOut) -> list[Element]:
-        """The elements of a fan-out are known; returns those that have no outcome yet."""
-        node = fanout.node
-        fan = fanout.fan = self._machine.open_fan(node, len(fanout.items))
-        self._fanouts[id(node)] = fanout
-        fanout.columns.files.extend(fanout.files())
-        if fan.failed and not fanout.skips:  # recorded before a crash: it fails the fan-out now as it did then
-            self._write(fanout)
-            self._fanouts.pop(id(node), None)
-            self._fail(node, exception_of(fan.failed[min(fan.failed)]), fanout.started, self._now())
-            return []
-        if not fan.unsettled:
-            self._close_fan(fanout)
-            return []
-        return [
-            Element(fanout, index, fanout.key_of(index))
-            for index, outputs in enumerate(fan.outputs)
-            if outputs is None and index not in fan.failed
-        ]
-
-    def write_columns(self, *, all_of_them: bool = False) -> bool:
-        """Hand the gathered outcomes of open fan-outs to the journal, if it is time. False if some are left for later."""
-        if not self._fanouts or not any([len(fanout.columns) for fanout in self._fanouts.values()]):
-            return True
-        now = self._means.ports.clock.monotonic()
-        if not all_of_them and now - self._written < FRESH:
-            return False
-        for fanout in self._fanouts.values():
-            self._write(fanout)
-        self._written = now
-        return True
-
-    def _settle_element(self, element: Element, outputs: tuple[Output, ...], reused: RunId) -> None:
-        fanout = element.fanout
-        fan = fanout.fan
-        fan.outputs[element.index] = outputs
-        fan.unsettled -= 1
-        fanout.columns.add(element.index, element.key, outputs, reused)
-        if fanout.node.state >= DONE:  # another element failed it meanwhile; this one is made all the same
-            self._write(fanout)
-        elif not fan.unsettled:
-            self._close_fan(fanout)
-        elif len(fanout.columns) >= FRAME:
-            self._write(fanout)
-
-    def _fail_element(self, element: Element, error: Exception, started: float) -> None:
-        fanout = element.fanout
-        error, failure = self._means.supplies.hiding.error(error)
-        fanout.fan.failed[element.index] = failure
-        fanout.fan.unsettled -= 1
-        fanout.columns.add_failure(element.index, failure)
-        if not fanout.skips:
-            self._write(fanout)
-            self._fanouts.pop(id(fanout.node), None)
-            self._fail(fanout.node, error, started, self._now())
-        elif not fanout.fan.unsettled:
-            self._close_fan(fanout)
-
-    def _close_fan(self, fanout: FanOut) -> None:
-        self._write(fanout)
-        node, fan = fanout.node, fanout.fan
-        now = self._now()
-        self._fanouts.pop(id(node), None)
+    def fan_out_ran(self, node: Node, started: float, outputs: tuple[Output, ...], sizes: tuple[int, int, int]) -> None:
+        """A fan-out has the outcomes of all its elements; how many these are, how many failed, how many places it has."""
+        elements, skipped, places = sizes
+        ready, now = self._ready_at(node), self._now()
+        more = places if places > elements else -1
         ran = StepRan(
-            self._run,
-            node.invocation,
-            NO_KEY,
-            (fanout.outcome(),),
-            self._ready_at(node),
-            fanout.started,
-            now,
-            elements=fan.count,
-            skipped=len(fan.failed),
+            self._run, node.invocation, NO_KEY, outputs, ready, started, now, elements=elements, skipped=skipped, places=more
         )
         self._record(node, ran, NO_KEY, now)
 
-    def _write(self, fanout: FanOut) -> None:
-        if len(fanout.columns) or fanout.columns.files:
-            for event, keys in fanout.columns.take():
-                self._journal.record_elements(event, keys)
+    def fan_out_failed(self, node: Node, error: Exception, started: float) -> None:
+        self._fail(node, error, started, self._now())
+
+    def fan_out_skipped(self, node: Node, because: InvocationId) -> None:
+        """A fan-out has no outcome of its own, though elements of it may have one."""
+        node.because.append(because)
+        self._journal.record(StepSkipped(self._run, node.invocation, (because,), places=_places(node)))
+        self._skipped(skipped for skipped in self._machine.skipped(node) if skipped is not node)
+        self._go_on()
+
+    def is_ready(self, fanout: FanOut) -> None:
+        self._machine.ready.append(fanout)  # type: ignore[arg-type]  # the pump takes both
+        self._more()
 
     # The one path.
 
@@ -210,10 +148,15 @@ class Outcomes:
     def _fail(self, node: Node, error: Exception, started: float, ended: float) -> None:
         error, failure = self._means.supplies.hiding.error(error)
         self.errors[node.invocation] = error
-        self._journal.record(StepFailed(self._run, node.invocation, failure, self._ready_at(node), started, ended, node.attempt))
-        for skipped in self._machine.failed(node, failure):
-            self._journal.record(StepSkipped(self._run, skipped.invocation, tuple(skipped.because)))
+        ready, places = self._ready_at(node), _places(node)
+        self._journal.record(StepFailed(self._run, node.invocation, failure, ready, started, ended, node.attempt, places))
+        self._skipped(self._machine.failed(node, failure))
         self._go_on()
+
+    def _skipped(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            self.fanouts.skipped(node)
+            self._journal.record(StepSkipped(self._run, node.invocation, tuple(node.because)))
 
     def _go_on(self) -> None:
         if not self._machine.unsettled:
@@ -229,3 +172,9 @@ class Outcomes:
                 if type(source) is Ref:
                     latest = max(latest, self._ended.get(source.node.index, latest))
         return latest
+
+
+def _places(node: Node) -> int:
+    """How many places a fan-out has that went over all of its elements, though it has no outcome."""
+    fan = node.elements
+    return fan.count if fan is not None and fan.is_drained and fan.count is not None else -1

@@ -91,8 +91,8 @@ def _arguments(unit: Unit) -> tuple[tuple[str, bytes], ...]:
         encoded = argument.encoded if not argument.sources else _encoded(argument.name, fill(argument.template, _sent))
         sent.append((argument.name, encoded))
     if type(unit) is Element:
-        for name, item in zip(unit.fanout.names, unit.fanout.items[unit.index], strict=True):
-            sent.append((name, _item(name, item)))
+        for feed, item in zip(unit.fanout.feeds, unit.items, strict=True):
+            sent.append((feed.name, _item(feed.name, item)))
     return tuple(sent)
 
 

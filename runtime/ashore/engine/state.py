@@ -2,9 +2,11 @@
 
 Its rules, all of them:
 
-* a node waits until every input has its outputs, then it is ready, exactly once;
+* a node waits until every input has its outputs, then it is ready, exactly once; a fan-out does not wait for what it takes
+  element by element: it is told (`Node.feed`) when such a producer is settled, and by the producer's `Fan` of each element;
 * an outcome is final; the first one counts, live as replayed;
-* a failed node skips everything that needs it, and nothing else;
+* a failed node skips everything that needs it, and nothing else; one that collects its failures lets what takes its elements
+  go on to the end of them;
 * a run is settled when no node waits, is ready or runs.
 
 `completed`, `failed` and `skipped` change nodes in place and push what became ready on `ready`. `receive` is the same behind
@@ -20,6 +22,7 @@ from ashore.events import (
     AttemptFailed,
     EffectAnswered,
     ElementsRan,
+    ElementsTaken,
     Event,
     Failure,
     Output,
@@ -28,6 +31,7 @@ from ashore.events import (
     StepSkipped,
     StepStarted,
 )
+from ashore.fans import Fan
 from ashore.graph import CANCELLED as CANCELLED
 from ashore.graph import DONE as DONE
 from ashore.graph import FAILED as FAILED
@@ -35,9 +39,10 @@ from ashore.graph import READY as READY
 from ashore.graph import RUNNING as RUNNING
 from ashore.graph import SKIPPED as SKIPPED
 from ashore.graph import WAITING as WAITING
-from ashore.graph import Fan, Graph, Node, Ref, connect
+from ashore.graph import Graph, Node, Ref, connect
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
+_OF_STEPS = (StepRan, StepFailed, StepSkipped, ElementsRan, ElementsTaken, StepStarted, AttemptFailed, EffectAnswered)
 STATES = ("waiting", "ready", "running", "done", "failed", "skipped", "cancelled")
 
 
@@ -119,6 +124,8 @@ class Machine:
             if not consumer.missing and consumer.state == WAITING:
                 consumer.state = READY
                 ready.append(consumer)
+        if node.stages:
+            _feed(node)
 
     def failed(self, node: Node, failure: Failure) -> list[Node]:
         """`node` failed for good; returns what is skipped because of it."""
@@ -145,17 +152,19 @@ class Machine:
 
     def _skip_consumers(self, node: Node, *because: InvocationId) -> list[Node]:
         skipped: list[Node] = []
-        pending = list(node.consumers)
+        pending = _needing(node)
         while pending:
             consumer = pending.pop()
-            if consumer.state == WAITING:
+            if consumer.state < DONE:
                 consumer.state = SKIPPED
                 consumer.because.extend(because)
                 self.unsettled -= 1
                 skipped.append(consumer)
                 if self.settled is not None:
                     self.settled.append(consumer)
-                pending.extend(consumer.consumers)
+                pending.extend(_needing(consumer))
+        if _is_drained(node):
+            _feed(node)
         return skipped
 
     def cancel(self, begun: Callable[[Node], bool]) -> list[Node]:
@@ -167,34 +176,32 @@ class Machine:
         self.ready.clear()
         return left
 
-    def open_fan(self, node: Node, count: int) -> Fan:
-        """The number of elements of a fan-out is known; outcomes that were recorded before are folded in."""
-        fan = node.elements
-        if fan is None:
-            fan = node.elements = Fan(count)
-        elif fan.count != count:
-            fan = node.elements = _resized(fan, count)
-        return fan
-
     def receive(self, event: Event) -> None:
         """Fold one recorded event of this run in. Events about invocations that nobody asks for are orphans: left alone."""
-        if not isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan, StepStarted, AttemptFailed, EffectAnswered)):
+        if not isinstance(event, _OF_STEPS):
             return
         node = self.by_invocation.get(event.invocation)
         if node is None:
             return
         if isinstance(event, StepRan):
-            node.key, node.reused_run, node.attempt = event.key, event.reused_run, event.attempt
-            self.completed(node, event.outputs)
+            self._fold_ran(node, event)
         elif isinstance(event, StepFailed):
             node.attempt = event.attempt
+            _fold_drained(node, event.places)
             self.failed(node, event.failure)
         elif isinstance(event, StepSkipped):
+            _fold_drained(node, event.places)
             self.skipped(node, event.because, was_running=event.was_running)
-        elif isinstance(event, ElementsRan):
+        elif isinstance(event, ElementsRan | ElementsTaken):
             _fold_elements(node, event)
         elif node.state < DONE:
             _fold_attempt(node, event)
+
+    def _fold_ran(self, node: Node, event: StepRan) -> None:
+        node.key, node.reused_run, node.attempt = event.key, event.reused_run, event.attempt
+        if event.elements >= 0 and node.state < DONE:
+            fan_of(node).close(max(event.places, event.elements))
+        self.completed(node, event.outputs)
 
     def fold(self) -> list[tuple[str, str, CacheKey, tuple[Output, ...], RunId]]:
         """The state as plain values: equal for a live run and for the fold of its bytes."""
@@ -206,7 +213,13 @@ class Machine:
 
 
 def _inputs(node: Node) -> Iterator[Ref]:
-    return (source for argument in node.arguments for source in argument.sources if type(source) is Ref)
+    """What it needs: not those whose elements it takes, and that have no outcome though all of these have one."""
+    return (
+        source
+        for argument in node.arguments
+        for source in argument.refs
+        if not (argument.takes_elements_of(source) and _is_drained(source.node))
+    )
 
 
 def outputs_of(event: ElementsRan, place: int) -> tuple[Output, ...]:
@@ -232,28 +245,46 @@ def _fold_attempt(node: Node, event: StepStarted | AttemptFailed | EffectAnswere
         node.trials.receive(event)
 
 
-def _fold_elements(node: Node, event: ElementsRan) -> None:
+def fan_of(node: Node) -> Fan:
+    """What is known of a fan-out's elements."""
+    if node.elements is None:
+        node.elements = Fan()
+    return node.elements
+
+
+def _feed(node: Node) -> None:
+    """Tell the fan-outs that take elements of this one that there will be no more."""
+    for stage in node.stages:
+        if stage.elements is not None and stage.elements.feed is not None:
+            stage.elements.feed.producer_settled(node)
+
+
+def _needing(node: Node) -> list[Node]:
+    """Who has no outcome if this node has none."""
+    return list(node.consumers) if _is_drained(node) else [*node.consumers, *node.stages]
+
+
+def _is_drained(node: Node) -> bool:
+    return node.elements is not None and node.elements.is_drained
+
+
+def _fold_elements(node: Node, event: ElementsRan | ElementsTaken) -> None:
+    fan = fan_of(node)
+    if isinstance(event, ElementsTaken):
+        if event.start == len(fan.taken):
+            fan.taken.extend(event.elements)
+        fan.taken_all = fan.taken_all or event.is_end
+        return
     if node.trials is not None:
         node.trials.settled(event)
-    highest = max((*event.indices, *(index for index, _ in event.failed)), default=-1)
-    fan = node.elements
-    if fan is None:
-        fan = node.elements = Fan(highest + 1)
-    elif fan.count <= highest:
-        fan = node.elements = _resized(fan, highest + 1)
     for place, index in enumerate(event.indices):
-        if fan.outputs[index] is None and index not in fan.failed:
-            fan.outputs[index] = outputs_of(event, place)
-            fan.unsettled -= 1
+        fan.put(index, outputs_of(event, place))
     for index, failure in event.failed:
-        if fan.outputs[index] is None and index not in fan.failed:
-            fan.failed[index] = failure
-            fan.unsettled -= 1
+        fan.fail(index, failure)
 
 
-def _resized(fan: Fan, count: int) -> Fan:
-    larger = Fan(count)
-    larger.outputs[: fan.count] = fan.outputs
-    larger.failed = dict(fan.failed)
-    larger.unsettled = count - sum(outputs is not None for outputs in larger.outputs) - len(larger.failed)
-    return larger
+def _fold_drained(node: Node, places: int) -> None:
+    if places >= 0 and node.state < DONE:
+        fan = fan_of(node)
+        fan.close(places)
+        fan.is_drained = True

@@ -1,4 +1,4 @@
-"""What the pump takes from the ready deque: a node, or one element of a fan-out."""
+"""What the pump takes from the ready deque: a node, a fan-out (for its next element), or an element that had to wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeAlias
 from ashore.engine.fanout import Element
 from ashore.engine.state import READY, RUNNING
 from ashore.engine.values import blobs_of, item_blobs
-from ashore.graph import Node
+from ashore.graph import Argument, Node
 
 Unit: TypeAlias = Node | Element
 
@@ -27,10 +27,15 @@ def take_up(unit: Unit) -> bool:
 
 
 def blobs_needed(unit: Unit) -> list[bytes]:
-    """Digests of the blobs that must be loaded before the unit can be called."""
+    """Digests of the blobs that must be loaded before the unit can be called, or the fan-out opened."""
     if type(unit) is not Element:
-        return blobs_of(unit.arguments)
+        return blobs_of([argument for argument in unit.arguments if not _is_taken_singly(argument)])
     needed = blobs_of([argument for argument in unit.node.arguments if argument.each is None])
-    for item in unit.fanout.items[unit.index]:
+    for item in unit.items:
         needed.extend(item_blobs(item))
     return needed
+
+
+def _is_taken_singly(argument: Argument) -> bool:
+    """Whether it is the elements of this argument that need their blobs, each its own."""
+    return argument.each is not None and any(argument.takes_elements_of(source) for source in argument.refs)

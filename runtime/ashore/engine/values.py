@@ -171,22 +171,17 @@ def content_of(source: Source) -> bytes:
     return hash_id(b"elements", *(Stored(node.work, outputs, source.output).content for outputs in kept))
 
 
-def items_of(argument: Argument, blobs: Blobs) -> list[Item]:
-    """The elements of a fan-out's source. Raises `TypeError` if it is not a list."""
-    template = argument.template
-    if type(template) is not Ref:
-        return [_item(part) for part in template]
-    node = template.node
-    if node.fan:
-        kept = node.elements.kept() if node.elements else ()
-        return [_item_of(Stored(node.work, outputs, template.output)) for outputs in kept]
-    value = load_source(template, blobs)
+def list_of(ref: Ref, blobs: Blobs) -> Sequence[Any]:
+    """The list that a step gave, to be gone over. Raises `TypeError` if it is none."""
+    value = load_source(ref, blobs)
     if not isinstance(value, (list, tuple)):
-        raise TypeError(f"each({node.work.name}(...)) needs a list; {node.work.name} returned {type(value).__name__}")
-    return [_item(part) for part in value]
+        name = ref.node.work.name
+        raise TypeError(f"each({name}(...)) needs a list; {name} returned {type(value).__name__}")
+    return value
 
 
-def _item(part: Any) -> Item:
+def item_of(part: Any) -> Item:
+    """An element of a list: a plain value, a file, or a template with the places of handles in it."""
     kind = type(part)
     if kind in _CONSTANT:
         return Item(encode(part), part)
@@ -201,10 +196,6 @@ def _item(part: Any) -> Item:
         return Item(encode(part), part, is_fresh=True)
     skeleton = encode(fill(part, lambda _: None))
     return Item(hash_id(skeleton, *(content_of(source) for source in sources)), part, sources)
-
-
-def _item_of(stored: Stored) -> Item:
-    return Item(stored.content, stored)
 
 
 def item_blobs(item: Item) -> list[bytes]:

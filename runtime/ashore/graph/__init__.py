@@ -12,7 +12,6 @@ from ashore.graph.nodes import SKIPPED as SKIPPED
 from ashore.graph.nodes import UNSET as UNSET
 from ashore.graph.nodes import WAITING as WAITING
 from ashore.graph.nodes import Argument as Argument
-from ashore.graph.nodes import Fan as Fan
 from ashore.graph.nodes import FileRef as FileRef
 from ashore.graph.nodes import Graph as Graph
 from ashore.graph.nodes import Node as Node

@@ -11,6 +11,7 @@ from ashore.calls import Bound
 from ashore.definitions import Definition
 from ashore.elements import Each
 from ashore.events import Failure, Output
+from ashore.fans import Fan
 from ashore.files import File
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
 from ashore.works import Step, Work
@@ -82,6 +83,20 @@ class Argument:
         """The output that this plain value is equal to, if a body was given that: for lineage only."""
 
     @property
+    def refs(self) -> Iterator[Ref]:
+        """Those of its inputs that other invocations make."""
+        return (source for source in self.sources if type(source) is Ref)
+
+    @property
+    def is_value(self) -> bool:
+        """Whether `encoded` is the argument's value: with inputs it is a skeleton, of an iterator a name."""
+        return bool(self.encoded) and not self.sources and (self.each is None or isinstance(self.template, list))
+
+    def takes_elements_of(self, source: Ref) -> bool:
+        """Whether elements are taken from this producer one by one: of a list that one step makes they come all at once."""
+        return self.each is not None and (source.node.fan or self.template is not source)
+
+    @property
     def places(self) -> bytes:
         """Where in a container the inputs stand: a text may look like a placeholder."""
         return "\n".join(self.paths).encode() if self.encoded and self.sources else b""
@@ -122,6 +137,7 @@ class Node:
         "reused_run",
         "scope",
         "shared",
+        "stages",
         "state",
         "trials",
         "waiters",
@@ -140,6 +156,9 @@ class Node:
         """Whether a result may be served to other runs: at least one input is an artifact, or the step says so."""
         self.code: CodeId = CodeId(b"")
         self.consumers: list[Node] = []
+        """Who needs its whole outcome."""
+        self.stages: Sequence[Node] = ()
+        """Fan-outs that go over its elements, or have it as an element: they take each as it comes."""
 
         self.state, self.missing = WAITING, 0
         self.key: CacheKey = CacheKey(b"")
@@ -165,24 +184,13 @@ class Node:
         """Whether it is no step but a sub-run: an `async def` pipeline whose body decides while it runs."""
         return self.work.is_body
 
+    @property
+    def on_error(self) -> str:
+        """What a failed element means to this fan-out."""
+        return next((argument.each.on_error for argument in self.arguments if argument.each is not None), "stop")
+
     def __repr__(self) -> str:
         return f"{self.scope + '/' if self.scope else ''}{self.work.name}:{self.invocation.hex()[:8]}"
-
-
-class Fan:
-    """The columns of a fan-out: what became of each element, by index."""
-
-    __slots__ = ("count", "failed", "outputs", "unsettled")
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.unsettled = count
-        self.outputs: list[tuple[Output, ...] | None] = [None] * count
-        self.failed: dict[int, Failure] = {}
-
-    def kept(self) -> Iterator[tuple[Output, ...]]:
-        """The outputs of the elements that have some, in order."""
-        return (outputs for outputs in self.outputs if outputs is not None)
 
 
 @dataclass(slots=True)
@@ -208,8 +216,12 @@ class Graph:
 def connect(node: Node) -> None:
     """Make the node a consumer of those of its inputs' producers that are not settled yet."""
     for argument in node.arguments:
-        for source in argument.sources:
-            if type(source) is Ref and source.node.state < DONE:
+        for source in argument.refs:
+            if source.node.state >= DONE:
+                continue
+            if argument.takes_elements_of(source):
+                source.node.stages = (*source.node.stages, node)
+            else:
                 source.node.consumers.append(node)
                 node.missing += 1
 

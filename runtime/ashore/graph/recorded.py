@@ -18,7 +18,7 @@ def call_of(node: Node) -> Call:
                 inputs.append(Input(path, source.node.invocation, _output_place(source)))
             elif type(source) is FileRef:
                 files.append(file_use(path, source.file))
-        if argument.encoded and not argument.sources:  # with some it is a skeleton, which names the call but is no value
+        if argument.is_value:
             params.append((argument.name, argument.encoded))
             if argument.origin is not None:
                 inputs.append(Input(argument.name, argument.origin.node.invocation, _output_place(argument.origin)))

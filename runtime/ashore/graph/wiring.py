@@ -7,7 +7,7 @@ exists only after its call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from ashore.attempts import Trials
@@ -52,6 +52,8 @@ class Wiring:
         self._definitions: dict[str, list[Definition]] = {}
         """By name, in the order of their first calls: two steps of one name, from two modules, are two steps."""
         self._checked: dict[tuple[int, int | None, int, str], bool] = {}
+        self._iterators: dict[str, list[AsyncIterable[Any]]] = {}
+        """What fan-outs go over that has no content of its own, by name, in the order of the calls."""
 
     def called(self, bound: Bound) -> Any:
         work = bound.work
@@ -200,12 +202,26 @@ class Wiring:
             template: Any = self._found(self._ref(each.source), parameter.name, sources, paths)
             return Argument(parameter.name, template, sources, paths, b"", each)
         if not isinstance(each.source, (list, tuple, range)):
-            raise GraphError(
-                f"each({type(each.source).__name__}) cannot be fanned out: each(...) takes a list, or a handle of a list"
-            )
+            return Argument(parameter.name, each.source, (), (), self._named(each), each)
         template = self._template(list(each.source), parameter.name, sources, paths)
         skeleton = _encoded(f"each(...) for {parameter.name}", fill(template, lambda _: _PLACEHOLDER) if sources else template)
         return Argument(parameter.name, template, sources, paths, skeleton, each)
+
+    def _named(self, each: Each[Any]) -> bytes:
+        """The identity of an async iterator: it has no content, so it is known by its name and by which of that name it is."""
+        name = _name_of(each.source)
+        others = self._iterators.setdefault(name, [])
+        if isinstance(each.source, AsyncIterator) and any(other is each.source for other in others):
+            raise GraphError(
+                f"{name} is gone over by two calls, and an async iterator gives its elements only once",
+                mend=f"Call it for each: each({name}(...)), or hand the first call's handle on: each(handle)",
+            )
+        others.append(each.source)  # type: ignore[arg-type]  # what is no list is one
+        return f"{name}#{len(others)}".encode()
+
+
+def _name_of(source: Any) -> str:
+    return getattr(source, "__qualname__", None) or type(source).__qualname__
 
 
 def _note_inputs(node: Node, cache: bool | None) -> None:

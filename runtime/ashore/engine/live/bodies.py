@@ -10,7 +10,7 @@ from typing import Any
 
 from ashore.calls import current_scope
 from ashore.codec import decode, encode
-from ashore.engine.failures import as_exception, exception_of
+from ashore.engine.failures import as_exception, error_of, exception_of
 from ashore.engine.journal import Journal
 from ashore.engine.live.body import Body
 from ashore.engine.live.counting import Counting
@@ -310,8 +310,11 @@ class Bodies:
         error = errors.get(invocation)
         if error is None:
             node = self.graph.by_invocation.get(invocation)
-            failure = self.record.failure(invocation) if node is None else node.failure
-            error = errors[invocation] = exception_of(failure or Failure((), "no failure is on record", ""))
+            if node is None or node.failure is None:
+                error = exception_of(self.record.failure(invocation) or Failure((), "no failure is on record", ""))
+            else:
+                error = error_of(node)
+            errors[invocation] = error
         return error
 
     # Sub-runs.

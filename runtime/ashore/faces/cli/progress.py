@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -80,6 +81,8 @@ class Progress:
             case Invoked():
                 self.steps += len(event.calls)
                 self.names.update((call.invocation, call.step) for call in event.calls)
+                for call in event.calls:
+                    self._know_files(call.invocation, call.files if call.fan else ())
             case StepStarted():
                 self.running[event.invocation] = None
             case ElementsRan():
@@ -111,13 +114,17 @@ class Progress:
         self.ran += ran
         self.failed += failed
         self.elements(event.invocation).update(ran=ran, cached=cached, failed=failed)
-        for use in event.files:
-            index = _index_of(use)
-            if index is not None:
-                self._files.setdefault((event.invocation, index), text_path(use.path))
+        self._know_files(event.invocation, event.files)
         for index, failure in event.failed:
             name = self._files.get((event.invocation, index), f"{self.name(event.invocation)}[{index}]")
             self.left_out.append((event.invocation, name, failure))
+
+    def _know_files(self, invocation: InvocationId, files: Iterable[FileUse]) -> None:
+        """Elements that are files are called by them."""
+        for use in files:
+            index = _index_of(use)
+            if index is not None:
+                self._files[invocation, index] = text_path(use.path)
 
 
 def _index_of(use: FileUse) -> int | None:

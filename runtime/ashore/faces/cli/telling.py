@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ashore.catalogue import of_stack
 from ashore.events import (
@@ -17,6 +17,7 @@ from ashore.events import (
     CancelAsked,
     EffectAnswered,
     ElementsRan,
+    ElementsTaken,
     EnvironmentSeen,
     Event,
     Held,
@@ -88,6 +89,9 @@ def _events_of(frame: Frame, run: RunId | None, after: int) -> list[Happened]:
     ]
 
 
+_OF_STEPS: Final = (StepStarted, AttemptFailed, EffectAnswered, StepRan, StepFailed, StepSkipped, ElementsRan, ElementsTaken)
+
+
 class Teller:
     """Writes events as lines. Steps are named, also where their names were said before the part that is shown."""
 
@@ -113,7 +117,7 @@ class Teller:
             self._names.pop(event.run, None)
 
     async def _step(self, event: Event) -> str:
-        if not isinstance(event, StepStarted | AttemptFailed | EffectAnswered | StepRan | StepFailed | StepSkipped | ElementsRan):
+        if not isinstance(event, _OF_STEPS):
             return ""
         await self._known(event.run)
         return self._names[event.run].get(event.invocation, "")
@@ -151,9 +155,8 @@ def _step_line(event: Event, step: str) -> str:
             return f"{step} failed in {duration(event.ended - event.started)}: {failure_line(event.failure)}"
         case StepSkipped():
             return f"{step} {'cancelled' if event.was_running else 'skipped'}"
-        case ElementsRan():
-            ran = len(event.indices) - len(event.reused)
-            return f"{step} elements: {ran} ran, {len(event.reused)} cached, {len(event.failed)} failed"
+        case ElementsRan() | ElementsTaken():
+            return _elements_line(event, step)
         case _:
             return ""
 
@@ -168,6 +171,14 @@ def _attempt_line(event: Event, step: str) -> str:
             return f"{step}{element_of(event)} {attempt_line(event)}"
         case _:
             return ""
+
+
+def _elements_line(event: ElementsRan | ElementsTaken, step: str) -> str:
+    if isinstance(event, ElementsTaken):
+        end = ", the last" if event.is_end else ""
+        return f"{step} took {plural(len(event.elements), 'element')} for {event.argument}{end}"
+    ran = len(event.indices) - len(event.reused)
+    return f"{step} elements: {ran} ran, {len(event.reused)} cached, {len(event.failed)} failed"
 
 
 def _run_line(event: Event) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ashore.events import Adopted, ElementsRan, Event, Failure, FileUse, Held, Invoked, RunEnded, StepFailed, StepRan
@@ -35,8 +36,7 @@ class Progress:
         """Fold in an event of the run."""
         match event:
             case Invoked():
-                self.steps += len(event.calls)
-                self.names.update((call.invocation, call.step) for call in event.calls)
+                self._asked(event)
             case ElementsRan():
                 self._elements(event)
             case StepRan():
@@ -53,6 +53,12 @@ class Progress:
             case _:
                 pass
 
+    def _asked(self, event: Invoked) -> None:
+        self.steps += len(event.calls)
+        for call in event.calls:
+            self.names[call.invocation] = call.step
+            self._know_files(call.invocation, call.files if call.fan else ())
+
     def _ran(self, event: StepRan) -> None:
         self.settled += 1
         if event.elements < 0:  # a fan-out was counted element by element
@@ -62,13 +68,17 @@ class Progress:
     def _elements(self, event: ElementsRan) -> None:
         self.cached += len(event.reused)
         self.fresh += len(event.indices) - len(event.reused)
-        for use in event.files:
-            index = _index_of(use)
-            if index is not None:
-                self._files.setdefault((event.invocation, index), use.path)
+        self._know_files(event.invocation, event.files)
         step = self.names.get(event.invocation, "an element")
         for index, failure in event.failed:
             self.left_out.append((self._files.get((event.invocation, index), f"{step}[{index}]"), failure))
+
+    def _know_files(self, invocation: InvocationId, files: Iterable[FileUse]) -> None:
+        """Elements that are files are called by them."""
+        for use in files:
+            index = _index_of(use)
+            if index is not None:
+                self._files[invocation, index] = use.path
 
 
 def _index_of(use: FileUse) -> int | None:
