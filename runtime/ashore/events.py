@@ -7,7 +7,6 @@ only when a frame is written. Times are wall time in seconds, for people; nothin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final, TypeAlias
@@ -15,6 +14,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId
+from ashore.paths import path_text as path_text
+from ashore.paths import text_path as text_path
 from ashore_stores.keys import Digest
 from ashore_stores.logs.base import LASTING
 
@@ -254,7 +255,7 @@ class StepRan(_Event, frozen=True, array_like=True, gc=False, tag=7):
     skipped: int = 0
     """How many of them failed and were left out."""
     places: int = -1
-    """How many places a fan-out has, if that is more than its elements: some were left out, as they had failed before it."""
+    """How many places a fan-out has, if that is more than its elements: some had failed before it and were left out."""
 
 
 class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
@@ -267,8 +268,7 @@ class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
     started: float
     ended: float
     attempt: int = 1
-    places: int = -1
-    """Of a fan-out that collected its failures, and went over all of its elements: how many places it has."""
+    places: int = -1  # of a fan-out that collected its failures, and went over all of its elements
 
 
 class StepSkipped(_Event, frozen=True, array_like=True, gc=False, tag=9):
@@ -279,8 +279,7 @@ class StepSkipped(_Event, frozen=True, array_like=True, gc=False, tag=9):
     because: tuple[InvocationId, ...] = ()
     was_running: bool = False
     """It was under way when the run was cancelled; otherwise it never began."""
-    places: int = -1
-    """Of a fan-out that went over all elements of one that collected its failures: how many places it has."""
+    places: int = -1  # as in `StepFailed`, if what it went over collected its failures
 
 
 class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):
@@ -307,17 +306,14 @@ class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):
 
 
 class ElementsTaken(_Event, frozen=True, array_like=True, gc=False, tag=25):
-    """What an async iterator gave, before any outcome of it: a run that is resumed has it from here."""
+    """What an async iterator gave from place `start` on, encoded, before any outcome of it; at its end, that it has ended."""
 
     run: RunId
     invocation: InvocationId
     argument: str
     start: int
-    """The place of the first of them."""
     elements: tuple[bytes, ...]
-    """Encoded (`ashore.codec`)."""
     is_end: bool = False
-    """Whether it has ended with these."""
 
 
 class RunEnded(_Event, frozen=True, array_like=True, gc=False, tag=11):
@@ -464,8 +460,7 @@ HELD: Final = b"held"
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Event])
 
-_FIXARRAY_LIMIT = 16
-_ARRAY16_LIMIT = 1 << 16
+_FIXARRAY_LIMIT, _ARRAY16_LIMIT = 16, 1 << 16
 
 
 def encode(events: Sequence[Event]) -> bytes:
@@ -489,20 +484,3 @@ def text_digest(raw: bytes) -> Digest:
 def raw_digest(digest: Digest) -> bytes:
     """The 32 bytes of a store's digest."""
     return bytes.fromhex(digest.removeprefix("sha256-"))
-
-
-_UNWRITABLE: Final = re.compile("[\\udc80-\\udcff]|%(?=25|[89A-F][0-9A-F])")
-_ESCAPED: Final = re.compile("%(25|[89A-F][0-9A-F])")
-
-
-def path_text(path: str) -> str:
-    """A path as events keep it: itself, unless it has bytes that are not UTF-8 (surrogates, which no event can hold).
-
-    Such a byte is written %FF, and a % that would read as an escape %25. No two paths give one text; `text_path` is the inverse.
-    """
-    return _UNWRITABLE.sub(lambda found: f"%{ord(found[0]) & 0xFF:02X}", path)
-
-
-def text_path(text: str) -> str:
-    """The path that `path_text` wrote."""
-    return _ESCAPED.sub(lambda found: "%" if found[1] == "25" else chr(0xDC00 + int(found[1], 16)), text)

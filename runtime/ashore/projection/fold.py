@@ -18,7 +18,6 @@ from ashore.events import (
     Call,
     CancelAsked,
     ElementsRan,
-    ElementsTaken,
     EnvironmentSeen,
     Event,
     FileUse,
@@ -410,11 +409,6 @@ class Projection:
             self._rows["output"].append((no, place, None, None, column.format, column.type, None))
         self._took(run, no, event.inputs, event.files)
 
-    def _elements_taken(self, event: ElementsTaken, position: int) -> None:
-        """Elements are no rows: Python has them from the log."""
-        if self._step(event.run, event.invocation) is None:
-            self.strays += 1
-
     # --- what stands by itself ---
 
     def _file(self, use: FileUse | Arrived) -> bytes:
@@ -475,7 +469,6 @@ _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     StepFailed: Projection._step_failed,
     StepSkipped: Projection._step_skipped,
     ElementsRan: Projection._elements_ran,
-    ElementsTaken: Projection._elements_taken,
     RunEnded: Projection._run_ended,
     Adopted: Projection._adopted,
     Held: Projection._held,
