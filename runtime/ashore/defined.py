@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ashore.codec import encode as encode_value
 from ashore.definitions import Definition
 from ashore.engine.looking import Looker
 from ashore.engine.means import Means
-from ashore.events import Event, StepDefined
+from ashore.engine.values import INLINE_LIMIT
+from ashore.events import Event, Output, StepDefined, encode, raw_digest
 from ashore.files import File
-from ashore.fingerprint import Fingerprint, fingerprint_of, names_in, remembered
+from ashore.fingerprint import Fingerprint, fingerprint_of, names_in, remembered, sources_of
 from ashore.graph import Node
 from ashore.ids import CodeId
 from ashore.works import Work
+from ashore_stores.artifacts.base import Sink
 from ashore_stores.errors import Missing
+from ashore_stores.logs.base import NO_MARK, Batch
 
 _NO_FILES: Mapping[str, bytes] = {}
 _NO_OPTIONS: Mapping[str, int] = {}
+SOURCES_FORMAT = "value/1"
+_KEPT_SOURCES = 1024
+"""Codes whose sources are kept at hand, for further runtimes of this process."""
+
+_sources: dict[CodeId, bytes] = {}
+"""The source texts of codes that were looked through in this process, encoded."""
 
 
 class Defined:
@@ -28,6 +39,8 @@ class Defined:
         self._means = means
         self._root = root
         self._stated: set[CodeId] = set()
+        self._stored: dict[CodeId, Output] = {}
+        """Sources of codes that the log does not have yet."""
 
     async def stamp(self, nodes: Sequence[Node]) -> list[Event]:
         """Give each node its code; returns the definitions to be stated before anything of them."""
@@ -47,9 +60,13 @@ class Defined:
     async def learn(self, works: Iterable[Work[Any, Any]]) -> None:
         """Take the fingerprints that are not known yet in a worker thread: the first walk through a closure may take its time."""
         definitions = {work.definition for work in works}
-        unknown = [one for one in definitions if one.options.declared.files or _is_unknown(one)]
+        unknown = [one for one in definitions if one.options.declared.files or _is_unknown(one) or self._is_sourceless(one)]
         if unknown:
             await self._means.ports.workers.run(self._learn, unknown)
+        for definition in definitions:
+            code = fingerprint_here(definition, self._means.looker, self._root).code
+            if code not in self._stated and code not in self._stored and code in _sources and not self._means.log.marked(code):
+                self._stored[code] = await self._store(_sources[code])
 
     def of(self, work: Work[Any, Any]) -> tuple[CodeId, list[Event]]:
         """The code of one step as of now, and what is to be stated before anything of it. Microseconds if nothing changed."""
@@ -63,15 +80,34 @@ class Defined:
             places=tuple(map(str, taken.places)),
             unfollowed=tuple((one.what, one.where, one.mend) for one in taken.unfollowed),
             ignored=tuple(sorted(definition.ignored)),
+            sources=self._stored.pop(taken.code, None),
         )
         return taken.code, [stated]
 
     def _learn(self, definitions: list[Definition]) -> None:
         for definition in definitions:
             try:
-                fingerprint_here(definition, self._means.looker, self._root)
+                taken = fingerprint_here(definition, self._means.looker, self._root)
+                if taken.code not in _sources:
+                    _keep(taken.code, encode_value(sources_of(definition.fn, definition.options.declared)))
             except RuntimeError:  # the loop's thread changed what was walked through: it is walked again there
                 continue
+
+    def _is_sourceless(self, definition: Definition) -> bool:
+        """Whether its code is new to this process and to the log, so that its sources have to be looked through."""
+        code = fingerprint_here(definition, self._means.looker, self._root).code
+        return not (code in self._stated or code in _sources or self._means.log.marked(code))
+
+    async def _store(self, data: bytes) -> Output:
+        """The sources as an artifact: small ones in the log itself."""
+        if len(data) <= INLINE_LIMIT:
+            return Output(hashlib.sha256(data).digest(), len(data), SOURCES_FORMAT, "dict", data)
+
+        def produce(sink: Sink) -> None:
+            sink.write(data)
+
+        blob = await self._means.artifacts.put(produce)
+        return Output(raw_digest(blob.digest), blob.size, SOURCES_FORMAT, "dict")
 
 
 def fingerprint_here(definition: Definition, looker: Looker, root: str) -> Fingerprint:
@@ -88,6 +124,18 @@ def _content_of(name: str, looker: Looker, root: str) -> bytes:
         return looker.look(File(os.path.join(root, name))).digest
     except Missing:
         return b""
+
+
+def definitions_batch(events: Sequence[Event]) -> Batch:
+    """The events as a batch; definitions are found again by their code."""
+    marks = [event.code if isinstance(event, StepDefined) else NO_MARK for event in events]
+    return Batch(encode(events), len(events), b"".join(marks))
+
+
+def _keep(code: CodeId, data: bytes) -> None:
+    _sources[code] = data
+    if len(_sources) > _KEPT_SOURCES:
+        del _sources[next(iter(_sources))]
 
 
 def _is_unknown(definition: Definition) -> bool:

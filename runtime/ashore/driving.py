@@ -10,7 +10,7 @@ from typing import Any
 from anyio.abc import TaskGroup
 
 from ashore.calls import current_scope
-from ashore.defined import Defined
+from ashore.defined import Defined, definitions_batch
 from ashore.engine.invoke import INSIDE_STEP
 from ashore.engine.loop import Drive
 from ashore.engine.means import Means
@@ -115,7 +115,7 @@ class Drives:
         await self._defined.learn([work])
         code, events = self._defined.of(work)
         if events:
-            self._stack.log.queue(Batch(encode(events), len(events)))
+            self._stack.log.queue(definitions_batch(events))
         return code
 
     async def _open_entry(self, drive: Drive) -> Entry:
@@ -131,7 +131,7 @@ class Drives:
             events += [who_am_i(owner, ports.disk.process(), ports.clock.now()), self._environment]
         events += await self._defined.stamp(graph.nodes)
         if events:
-            self._stack.log.queue(Batch(encode(events), len(events)))
+            self._stack.log.queue(definitions_batch(events))
         return owner, self._environment.environment
 
     def _go(self, drive: Drive, work: Work[Any, Any]) -> Run[Any]:

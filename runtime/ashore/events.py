@@ -193,6 +193,8 @@ class StepDefined(_Event, frozen=True, array_like=True, gc=False, tag=3):
     """What the fingerprint could not follow: what, where ("file:line"), and what to do about it."""
     ignored: tuple[str, ...] = ()
     """What the step declares not to count: parameters, and parts of its code."""
+    sources: Output | None = None
+    """The source texts by the names of their parts, as a stored dict; only where it is stated for the first time in a home."""
 
 
 class RunStarted(_Event, frozen=True, array_like=True, gc=False, tag=4):

@@ -25,7 +25,7 @@ from ashore_stores.ports import Clock
 
 if TYPE_CHECKING:
     from ashore.driving import Drives
-    from ashore.questions import Diff, Why
+    from ashore.questions import Code, Diff, Why
     from ashore.works import Step
 
 T = TypeVar("T")
@@ -150,6 +150,11 @@ class Run(Generic[T_co]):
         """
         recorded = History.of(await self._log.about(self.id.encode()), self.id)
         return await answer_run(self._log, self.id, recorded.events, question, (not deny, self._course.now()))
+
+    async def code(self, step: Step[Any, Any] | str | None = None) -> Code:
+        """The code that ran, with everything of the user's own that it reaches: of each step, or of one."""
+        answer: Code = await _questions().code_of(self, step)
+        return answer
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end or where it is held now."""

@@ -28,6 +28,7 @@ HELPS = [
     ["show"],
     ["why"],
     ["diff"],
+    ["code"],
     ["log"],
     ["log", "verify"],
     ["lineage"],

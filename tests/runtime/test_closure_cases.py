@@ -14,6 +14,10 @@ from typing import NamedTuple
 import pytest
 from tests.runtime.closures import Job, Taken, differing, taken
 
+from ashore.ids import CodeId
+from ashore.questions.changes import code_changes
+from ashore.questions.facts import Definition
+
 
 class Case(NamedTuple):
     """Files, a change of one of them, and the parts that it changes."""
@@ -460,3 +464,15 @@ def test_seeds_folders_cells_and_modules_agree(case: Case, found: dict[str, Foun
     assert differing(one.before, one.elsewhere) == set()
     if one.cell is not None:
         assert differing(one.before, one.cell) == set()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_why_names_the_change(case: Case, found: dict[str, Found]) -> None:
+    def definition(one: Taken) -> Definition:
+        return Definition(CodeId(bytes.fromhex(one.code)), "fit", parts=one.parts, places=one.places)
+
+    changes = list(code_changes(definition(found[case.name].before), definition(found[case.name].after)))
+    assert {f"{change.kind} {change.name}".strip() for change in changes} == case.parts
+    for change in changes:
+        assert change.before != change.after
+        assert change.name in str(change) or change.kind in str(change)

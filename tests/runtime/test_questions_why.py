@@ -164,6 +164,13 @@ async def test_a_constant_of_the_code(rt: Runtime, csv: Path, monkeypatch: pytes
     assert why["read"].verdict == "cached"
 
 
+async def test_a_source_runs_anyway_and_says_what_changed(rt: Runtime, csv: Path) -> None:
+    first = await ran(rt, retrain(File(csv)))
+    why = await reasons(rt, retrain(File(csv), count=4))
+    assert (why["days"].verdict, why["days"].against) == ("source", first.id)
+    assert why["days"].notes == (f"param count: 3 -> 4 (since run {first.id[:8]})",)
+
+
 async def test_elements_of_a_fan_out(rt: Runtime, tmp_path: Path) -> None:
     files = [tmp_path / f"{month}.csv" for month in ("jan", "feb", "mar", "apr")]
     for file in files:

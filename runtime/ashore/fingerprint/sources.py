@@ -6,6 +6,7 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -46,11 +47,17 @@ def _is_current(function: FunctionType) -> bool:
     """Whether the file still says what runs."""
     code = function.__code__
     lines = linecache.getlines(code.co_filename, function.__globals__)
+    named = _compiled("".join(lines), code.co_filename)
+    return any(facts_of(one).digest == facts_of(code).digest for one in named if one.co_qualname == code.co_qualname)
+
+
+@lru_cache(maxsize=8)
+def _compiled(text: str, file: str) -> tuple[CodeType, ...]:
+    """All code in a file: many functions of one closure stand in the same."""
     try:
-        whole = compile("".join(lines), code.co_filename, "exec", dont_inherit=True)
+        return tuple(_codes(compile(text, file, "exec", dont_inherit=True)))
     except SyntaxError:
-        return False
-    return any(facts_of(one).digest == facts_of(code).digest for one in _codes(whole) if one.co_qualname == code.co_qualname)
+        return ()
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

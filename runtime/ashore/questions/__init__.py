@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from ashore.questions.asking import code_of as code_of
 from ashore.questions.asking import diff_runs as diff_runs
 from ashore.questions.asking import why_call as why_call
 from ashore.questions.asking import why_run as why_run
 from ashore.questions.changes import Change as Change
+from ashore.questions.code import Code as Code
+from ashore.questions.code import StepCode as StepCode
 from ashore.questions.diffing import Diff as Diff
 from ashore.questions.diffing import Difference as Difference
 from ashore.questions.why import Reason as Reason

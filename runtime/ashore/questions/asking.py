@@ -6,9 +6,10 @@ from typing import Any
 
 from ashore.catalogue.access import Access
 from ashore.ids import InvocationId
+from ashore.questions.code import Code, code_told
 from ashore.questions.diffing import Diff, diff
-from ashore.questions.reading import definitions_of, on_record, past_run, record_of, side_of
-from ashore.questions.why import Reason, Why, reason, why
+from ashore.questions.reading import definitions_of, facts_of, on_record, past_run, record_of, side_of, sources_of
+from ashore.questions.why import Reason, Why, calls_of, reason, why
 from ashore.runs import Run
 from ashore.works import Work
 
@@ -31,6 +32,19 @@ async def diff_runs(run: Run[Any], other: Run[Any] | str, *, everything: bool = 
         sides.append(await side_of(await past_run(access, other if isinstance(other, str) else other.id), access))
         codes = sides[0].facts.codes | sides[1].facts.codes
         return diff(sides[0], sides[1], await definitions_of(access, codes), everything=everything)
+
+
+async def code_of(run: Run[Any], step: Any = None) -> Code:
+    """See `Run.code`."""
+    async with on_record(run) as (past, access):
+        await access.fresh()
+        facts = await facts_of(access.log, past.id)
+        chosen = calls_of(list(facts), step_name(step), past.id)
+        definitions = await definitions_of(access, {one.call.code for one in chosen})
+        stated = [definitions[code] for code in dict.fromkeys(one.call.code for one in chosen) if code in definitions]
+        stored = {one.code: await sources_of(access.log, one.code) for one in stated}
+        kept = {code: output for code, output in stored.items() if output is not None}
+        return code_told(past.id, stated, dict(zip(kept, await access.load(list(kept.values())), strict=True)))
 
 
 async def why_call(access: Access, run: str, invocation: str) -> Reason:

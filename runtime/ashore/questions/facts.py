@@ -43,6 +43,7 @@ class Definition:
     """Where each part stands: "clean.py:10-14"."""
     ignored: frozenset[str] = frozenset()
     """Parameters that do not count."""
+    role: str = "step"
 
 
 @dataclass(slots=True)

@@ -11,13 +11,14 @@ from ashore.catalogue import Catalogue, PastRun, of_stack
 from ashore.catalogue.access import Access
 from ashore.catalogue.catalogue import find_run
 from ashore.errors import InternalError
-from ashore.events import StepRan, decode
+from ashore.events import Event, Output, StepDefined, StepRan, decode
 from ashore.ids import CacheKey, CodeId, RunId
 from ashore.questions.diffing import Side
 from ashore.questions.facts import Definition, Facts
 from ashore.questions.why import Made, Record
 from ashore.runs import Run
 from ashore_stores.errors import Missing
+from ashore_stores.keys import Position
 from ashore_stores.logs.base import EventLog
 
 _RUNS_COMPARED: Final = 20
@@ -77,7 +78,25 @@ def _definition(row: Mapping[str, Any]) -> Definition:
     parts, places = json.loads(row["parts"]), json.loads(row["places"])
     standing = {name: place for (name, _), place in zip(parts, places, strict=False) if place}
     ignored = frozenset(json.loads(row["ignored"]))
-    return Definition(CodeId(row["id"]), row["step"], row["file"], row["line"], dict(parts), standing, ignored)
+    return Definition(CodeId(row["id"]), row["step"], row["file"], row["line"], dict(parts), standing, ignored, row["role"])
+
+
+async def sources_of(log: EventLog, code: CodeId) -> Output | None:
+    """The stored sources of a code: they stand where it was stated first in this home."""
+    for position in log.marked(code):
+        event = await event_at(log, position)
+        if isinstance(event, StepDefined) and event.sources is not None:
+            return event.sources
+    return None
+
+
+async def event_at(log: EventLog, position: Position) -> Event | None:
+    """The event at a position; None if that is not in the log any more."""
+    try:
+        frame = await log.frame_at(position)
+    except Missing:
+        return None
+    return decode(frame.batch.body, frame.count)[position - frame.first]
 
 
 async def record_of(run: PastRun[Any], access: Access, step: str | None = None) -> Record:
@@ -102,12 +121,8 @@ async def _made(log: EventLog, keys: Iterable[CacheKey]) -> Mapping[CacheKey, Se
     return found
 
 
-async def _made_at(log: EventLog, position: Any, key: CacheKey) -> list[Made]:
-    try:
-        frame = await log.frame_at(position)
-    except Missing:
-        return []
-    event = decode(frame.batch.body, frame.count)[position - frame.first]
+async def _made_at(log: EventLog, position: Position, key: CacheKey) -> list[Made]:
+    event = await event_at(log, position)
     if not isinstance(event, StepRan) or event.reused_run or event.key != key:
         return []
     return [Made(event.run, tuple(output.identity for output in event.outputs))]

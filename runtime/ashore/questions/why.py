@@ -90,7 +90,7 @@ class Why(Sequence[Reason]):
     def __getitem__(self, place: int | slice | str) -> Reason | Why:
         """A reason by its place, or a `Why` of one step by its name."""
         if isinstance(place, str):
-            return Why(self.run, self.pipeline, _of_step(self.reasons, place, self.run))
+            return Why(self.run, self.pipeline, calls_of(self.reasons, place, self.run))
         if isinstance(place, slice):
             return Why(self.run, self.pipeline, self.reasons[place])
         return self.reasons[place]
@@ -118,12 +118,14 @@ class Why(Sequence[Reason]):
 
 def why(record: Record, step: str | None = None) -> Why:
     """The reasons of a run's calls, or of those of one step. Raises `NotFound` if it has no such step."""
-    calls = list(record.facts) if step is None else _of_step(list(record.facts), step, record.run)
+    calls = calls_of(list(record.facts), step, record.run)
     return Why(record.run, record.pipeline, [reason(record, one) for one in calls])
 
 
-def _of_step(found: Sequence[Any], step: str, run: str) -> list[Any]:
-    """Those of one step, by its name, with the sub-run before it or without."""
+def calls_of(found: Sequence[Any], step: str | None, run: str) -> list[Any]:
+    """Those of one step, by its name, with the sub-run before it or without; None: all. Raises `NotFound` if there is none."""
+    if step is None:
+        return list(found)
     names = [one.call.step if isinstance(one, Invocation) else one.step for one in found]
     chosen = [one for one, name in zip(found, names, strict=True) if step in (name, one.name)]
     if not chosen:
@@ -140,8 +142,8 @@ def reason(record: Record, one: Invocation) -> Reason:
     verdict, text = _verdict(record, one, nearest)
     if nearest is None:
         return _named(one, verdict, text, notes=tuple(_rivals(record, one)))
-    notes = (*_same_output(one, nearest), *_rivals(record, one))
-    changes = tuple(nearest.changes) if verdict in ("changed", "skipped", "waiting") else ()
+    notes = (*_moved(verdict, nearest), *_same_output(one, nearest), *_rivals(record, one))
+    changes = () if verdict == "again" else tuple(nearest.changes)
     return _named(one, verdict, text, changes=changes, against=nearest.run, notes=notes)
 
 
@@ -282,6 +284,12 @@ def _unchanged(one: Invocation, nearest: _Nearest) -> tuple[Verdict, str]:
     if one.key and earlier.key != one.key:
         return "changed", f"ran{_part(one)}: what stands beside its inputs in an argument changed (since run {run})"
     return "again", f"ran{_part(one)}: nothing changed since run {run}, but what it made there was not to be had or not to be used"
+
+
+def _moved(verdict: Verdict, nearest: _Nearest) -> Iterator[str]:
+    """Of a step that runs in every run: what changed all the same."""
+    if verdict in ("source", "uncached") and nearest.changes:
+        yield _told(nearest)
 
 
 def _same_output(one: Invocation, nearest: _Nearest) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""`ashore why` and `diff`: what the record answers about a run."""
+"""`ashore why`, `diff` and `code`: what the record answers about a run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def diff(settings: Settings, run: str, other: str, everything: bool) -> int:
     return commanded(settings, partial(_diff, run, other, everything))
 
 
+def code(settings: Settings, run: str, step: str | None) -> int:
+    """Print the code that ran; the exit code."""
+    return commanded(settings, partial(_code, run, step))
+
+
 async def _why(name: str, step: str | None, session: Session) -> int:
     async with catalogued(session) as (catalogue, _):
         answer = await (await found_run(catalogue, name)).why(step)
@@ -34,6 +39,16 @@ async def _diff(name: str, other: str, everything: bool, session: Session) -> in
     async with catalogued(session) as (catalogue, _):
         run = await found_run(catalogue, name)
         answer = await run.diff(await found_run(catalogue, other), all=everything)
+        if session.settings.json:
+            session.terminal.record(answer.record())
+        else:
+            session.terminal.result_block(str(answer))
+    return DONE
+
+
+async def _code(name: str, step: str | None, session: Session) -> int:
+    async with catalogued(session) as (catalogue, _):
+        answer = await (await found_run(catalogue, name)).code(step)
         if session.settings.json:
             session.terminal.record(answer.record())
         else:

@@ -201,6 +201,14 @@ def resume(run: str, step: str | None, done: str | None, again: bool, target: st
 
 
 @commands.command()
+@click.argument("run", default="@last")
+@click.argument("step", required=False)
+def code(run: str, step: str | None) -> int:
+    """Print the code that ran, with everything of your own that it reaches, as it was. [default: @last]"""
+    return _do("asking:code", run=run, step=step)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")
