@@ -16,7 +16,7 @@ from ashore.engine.loop import Drive
 from ashore.engine.means import Means
 from ashore.environment import look_around, who_am_i
 from ashore.errors import GraphError, RunLeft
-from ashore.events import HELD, Adopted, Arrivals, EffectAnswered, EnvironmentSeen, Event, Invoked, RunSpace, encode
+from ashore.events import HELD, Adopted, Arrivals, EffectAnswered, EffectsAllowed, EnvironmentSeen, Event, Invoked, RunSpace, encode
 from ashore.graph import Graph
 from ashore.ids import RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
 from ashore.notices import log
@@ -187,7 +187,11 @@ class Drives:
                 log.warning("run left as it is: its pipeline cannot go on with it", run=run_id, pipeline=work.name, why=str(error))
 
     async def adopt_if_dead(
-        self, run_id: RunId, work: Work[Any, Any], history: History, answers: Sequence[EffectAnswered] | None = None
+        self,
+        run_id: RunId,
+        work: Work[Any, Any],
+        history: History,
+        answers: Sequence[EffectAnswered | EffectsAllowed] | None = None,
     ) -> Run[Any] | None:
         """The run, driven on here, if nobody alive drives it; None otherwise. Raises `GraphError` if it cannot go on.
 
@@ -217,7 +221,7 @@ class Drives:
                 del _driven_here[place]
         return None
 
-    async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes, answers: Sequence[EffectAnswered]) -> bool:
+    async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes, answers: Sequence[EffectAnswered | EffectsAllowed]) -> bool:
         topic = run_id.encode()
         adopted = Adopted(run_id, me, owner, self._stack.ports.clock.now())
         entries: tuple[Entry, ...] = (Entry(RunSpace.OPEN_RUNS, topic, me),)

@@ -421,6 +421,14 @@ class EffectAnswered(_Event, frozen=True, array_like=True, gc=False, tag=31):
     element: int = -1
 
 
+class EffectsAllowed(_Event, frozen=True, array_like=True, gc=False, tag=39):
+    """New calls of a step that acts on the world may run, though recorded ones are not asked for any more."""
+
+    run: RunId
+    step: str
+    at: float
+
+
 class Answered(_Event, frozen=True, array_like=True, gc=False, tag=38):
     """A question of a run (`approval`) has its answer."""
 
@@ -454,6 +462,7 @@ Event: TypeAlias = (
     | Held
     | EffectAnswered
     | Answered
+    | EffectsAllowed
 )
 
 HELD: Final = b"held"

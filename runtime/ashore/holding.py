@@ -23,7 +23,7 @@ class Answer:
     value: Any = None
     """What the step gives, if it has happened."""
     step: str | None = None
-    """Of this step only."""
+    """Of this step only: "charge", or of one call of it, "charge:8139de8b"."""
 
 
 def held_error(run: RunId, pipeline: str, helds: Sequence[Held], holder: Any = None) -> RunHeld:
@@ -38,18 +38,23 @@ def answers_to(run: RunId, events: Sequence[Event], helds: Sequence[Held], answe
     Raises `NotFound` if nothing is held, or nothing of that step, or several where one result cannot be that of each.
     """
     names = _names_in(events)
-    meant = [held for held in helds if answer.step is None or names.get(held.invocation) == answer.step]
+    meant = [held for held in helds if answer.step is None or _is_meant(held, names.get(held.invocation, ""), answer.step)]
     if not meant:
         held_steps = ", ".join(sorted({names.get(held.invocation, "?") for held in helds}))
         on = f"`ashore resume {run[:_SHORT]}` goes on with it, if nobody does, and says what has to be answered"
         mend = f"What is held there is {held_steps}" if helds else on
         raise NotFound(f"nothing of run {run[:_SHORT]} waits for this answer", mend=mend)
     if answer.is_done and len(meant) > 1:
-        held_steps = ", ".join(names.get(held.invocation, "?") for held in meant)
-        mend = "Name the step; where one has several such calls, give it a check= function"
+        held_steps = ", ".join(f"{names.get(held.invocation, '?')}:{held.invocation.hex()[:_SHORT]}" for held in meant)
+        mend = "Name the call that is meant, or give the step a check= function"
         raise NotFound(f"several calls of run {run[:_SHORT]} are held ({held_steps}), and this is the result of one", mend=mend)
     value = _encoded(answer.value) if answer.is_done else b""
     return [EffectAnswered(run, held.invocation, answer.is_done, at, value, held.element) for held in meant]
+
+
+def _is_meant(held: Held, name: str, asked: str) -> bool:
+    step, colon, call = asked.partition(":")
+    return step == name and (not colon or held.invocation.hex().startswith(call))
 
 
 def _encoded(value: Any) -> bytes:

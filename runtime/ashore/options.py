@@ -46,6 +46,11 @@ class Options(msgspec.Struct, frozen=True):
     seed: int | None = None
     """What random numbers start from in a `def` step, which then runs in a process of its own."""
 
+    @property
+    def acts(self) -> bool:
+        """Whether it acts on the world: its calls count."""
+        return self.policy is not None and self.policy.effects
+
 
 W_co = TypeVar("W_co", covariant=True)
 

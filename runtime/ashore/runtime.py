@@ -26,6 +26,7 @@ from ashore.errors import GraphError, KeyConflict, NotFound
 from ashore.events import (
     Arrivals,
     EffectAnswered,
+    EffectsAllowed,
     RunSpace,
 )
 from ashore.executors.opening import open_processes
@@ -251,12 +252,16 @@ class Runtime:
         done: Any = _UNSAID,
         again: bool = False,
         step: str | None = None,
+        allow: Sequence[str] = (),
     ) -> Run[T]:
         """Go on with a run of `pipeline` that nobody drives, or that is held (`RunHeld`).
 
         `done=value` says that what nobody knew of has happened, and gave this value; `again=True` that it has not, and is to be
         done; `step` names which of several. With neither, a held run asks its `check=` functions again. The answer and who goes
         on are one claim: of two who answer, one does. Raises `NotFound` if nothing waits for that answer.
+
+        `allow` names steps that act on the world and may be called anew, though a changed body does not ask for the calls of them
+        any more that are on record.
         """
         if again and done is not _UNSAID:
             raise GraphError("done= and again= contradict each other", mend="Give one of them")
@@ -265,10 +270,11 @@ class Runtime:
         history = await self._drives.history(run_id)
         if history.started is None:
             raise NotFound(f"no run {run_id!r} is on record", mend="A whole id is needed here; `ashore runs --json` lists them")
-        answers: list[EffectAnswered] = []
+        now = self.stack.ports.clock.now()
+        answers: list[EffectAnswered | EffectsAllowed] = [EffectsAllowed(run_id, name, now) for name in allow]
         if again or done is not _UNSAID:
             answer = Answer(not again, None if again else done, step)
-            answers = answers_to(run_id, history.events, history.held, answer, self.stack.ports.clock.now())
+            answers += answers_to(run_id, history.events, history.held, answer, now)
         if history.ending is None:
             adopted = await self._drives.adopt_if_dead(run_id, pipeline, history, answers)
             if adopted is not None:

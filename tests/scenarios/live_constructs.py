@@ -398,6 +398,78 @@ async def in_time_on_record() -> list[int]:
     return found
 
 
+@step(effects=True)
+async def charge(order: str) -> str:
+    outside(f"charge {order}")
+    await anyio.sleep(0.1)
+    return f"receipt of {order}"
+
+
+@pipeline
+async def charged() -> list[str]:
+    receipts = [await charge(f"order {await number(n)}") for n in range(2)]
+    return [*receipts, await charge("order last")]
+
+
+@pipeline
+async def charged_with_ids() -> list[str]:
+    """Two helper tasks that each take an id, and then act with it."""
+
+    async def helper(name: str, pause: float) -> str:
+        with ashore.strand(name):
+            await slow(len(name), pause)
+            return await charge(f"{name} {ashore.uuid()}")
+
+    return list(await asyncio.gather(helper("ann", 0.2), helper("robert", 0.1)))
+
+
+@pipeline
+async def charged_as_they_come() -> list[str]:
+    """What is done first decides what is charged."""
+    receipts, total = [], 0
+    for coming in asyncio.as_completed([slow(1, 0.3), slow(2, 0.1), threaded(3)]):
+        total = total * 10 + await coming
+        receipts.append(await charge(f"total {total}"))
+    return receipts
+
+
+@pipeline
+async def charged_if_in_time() -> str:
+    try:
+        found = await ashore.within("1s", slow(1, 1.0))
+    except TimeoutError:
+        return await charge("too late")
+    return await charge(f"in time {found}")
+
+
+@pipeline
+async def charged_equally() -> list[str]:
+    """Two charges that look the same are two charges."""
+    return [await charge("the same"), await charge("the same")]
+
+
+class Version:
+    """Which version of a body runs: a class, so that it is no constant of anybody's code."""
+
+    is_new = False
+
+
+@pipeline
+async def changed() -> list[str]:
+    if Version.is_new:
+        return [await charge("order 9 in EUR")]
+    return [await charge("order 9")]
+
+
+@pipeline
+async def changed_in_order() -> list[str]:
+    if Version.is_new:
+        return list(await asyncio.gather(charge("order 10"), charge("order 9")))
+    return [await charge("order 9")]
+
+
+CHARGING = (charged, charged_with_ids, charged_as_they_come, charged_if_in_time, charged_equally)
+
 RACING = (completed_first, waited_for_first, anyio_group, by_chance, by_strands, first_of, in_time_on_record)
 """Those whose result depends on what is done first: it is open as long as that is not on record."""
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ashore.events import Event, RunStarted, StepRan, decode, encode
+from ashore.codec import decode as decode_value
+from ashore.errors import RunHeld
+from ashore.events import Event, Held, Invoked, RunStarted, StepRan, decode, encode
 from ashore.handles import Handle
 from ashore.home import open_home
 from ashore.ids import RunId
@@ -87,6 +89,28 @@ def next_life(before: Life, upto: int, pipeline: Any, seed: int, *, late: bool) 
     )
 
 
+def answered_life(before: Life, pipeline: Any, seed: int) -> Life:
+    """The life after somebody looked outside, and said what came of one of the calls that hold the run."""
+    calls = {call.invocation: call for event in before.events if isinstance(event, Invoked) for call in event.calls}
+    held = calls[[event for event in before.events if isinstance(event, Held)][-1].invocation]
+    what = f"charge {decode_value(dict(held.params)['order'])}"
+    others = [call for call in calls.values() if (call.step, call.params) == (held.step, held.params)]
+    said: dict[str, Any] = {"step": f"{held.step}:{held.invocation.hex()[:8]}"}
+    if before.outside.counted()[what] >= len(others):
+        said["done"] = f"receipt of {what.removeprefix('charge ')}"
+    else:
+        said["again"] = True
+    return resumed_life(before, pipeline, seed, **said)
+
+
+def resumed_life(before: Life, pipeline: Any, seed: int, **said: Any) -> Life:
+    """The life in which a run that is held goes on."""
+    home = MemoryHome()
+    for frame in before.frames:
+        home.add(frame.owner, frame.batch)
+    return _live(home, before.artifacts, before.outside, seed, lambda rt: rt.resume(pipeline, before.run, **said))
+
+
 def _live(
     home: MemoryHome,
     artifacts: MemoryArtifactStore,
@@ -116,6 +140,8 @@ def _live(
 async def _outcome(run: Run[Any]) -> Any:
     try:
         return await run
+    except RunHeld:
+        return "held"
     except Exception as error:  # noqa: BLE001  # whatever it is: the next life must come to the same
         failures = getattr(error, "failures", ())
         return type(error).__name__, sorted(f"{type(one).__name__}: {one}" for one in failures)

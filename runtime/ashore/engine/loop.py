@@ -84,7 +84,7 @@ class Drive:
 
     def _bodies(self, context: Context, introduce: Introduce) -> Bodies:
         parts = (self.means, self.run, self.graph, self.machine, self.journal, self.outcomes, context)
-        return Bodies(Parts(*parts, self._over.set, self.cancel, introduce))
+        return Bodies(Parts(*parts, self._over.set, self.cancel, self.hold, introduce))
 
     # From outside.
 

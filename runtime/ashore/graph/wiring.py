@@ -80,7 +80,7 @@ class Wiring:
         if any([argument.each for argument in arguments]):
             _check_groups(work, arguments)
         identity = identity_of(self._scope, self._name(work, bound), arguments)
-        invocation = self._occurrence(identity, work)
+        invocation = self._occurrence(identity, bound)
         node = self.by_invocation.get(invocation)
         if node is None:
             work = self.graph.replaced.get(work.definition, work)
@@ -97,9 +97,9 @@ class Wiring:
             self._added(node, identity)
         return node
 
-    def _occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
-        """Which invocation a call with this identity is: equal calls of a step are one, each call of a pipeline is its own."""
-        if not isinstance(work, Pipeline):
+    def _occurrence(self, identity: InvocationId, bound: Bound) -> InvocationId:
+        """Which invocation it is: of a pipeline, and of what acts on the world, each is its own; equal ones of a step are one."""
+        if not (isinstance(bound.work, Pipeline) or bound.options.acts):
             return identity
         number = 0
         while (occurrence := occurrence_of(identity, number)) in self.by_invocation:

@@ -10,6 +10,7 @@ from ashore.events import (
     Answered,
     AttemptFailed,
     CancelAsked,
+    EffectsAllowed,
     ElementsRan,
     Held,
     Invoked,
@@ -69,5 +70,6 @@ REFERRING: Final[dict[type, Callable[[Any], Iterable[InvocationId]]]] = {
     Adopted: _none,
     CancelAsked: _none,
     Answered: _none,
+    EffectsAllowed: _none,
 }
 """By kind of event that is about a run under way: the invocations it names."""

@@ -15,14 +15,15 @@ from ashore.engine.journal import Journal
 from ashore.engine.live.body import Body
 from ashore.engine.live.counting import Counting
 from ashore.engine.live.endings import Broken, kept, outputs_of_body, stored, what_broke
+from ashore.engine.live.parking import PATIENCE, Parking
 from ashore.engine.live.record import Record
 from ashore.engine.live.turnstile import SEEN, Turnstile
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, current_task, is_cancelled_from_outside
-from ashore.engine.state import DONE, FAILED, SKIPPED, Machine
+from ashore.engine.state import DONE, FAILED, READY, RUNNING, SKIPPED, Machine
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Awaited, Call, Failure, Invoked, Output, StepRan, StepSkipped
+from ashore.events import Awaited, Call, Failure, Held, Invoked, Output, StepRan, StepSkipped
 from ashore.graph import Argument, Graph, Node, call_of, identity_of, occurrence_of
 from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
 from ashore.materialize import VALUE_FORMAT
@@ -46,6 +47,7 @@ class Parts:
     over: Callable[[], None]
     """The run is over: what still runs is to be ended."""
     cancel: Callable[[], None]
+    hold: Callable[[Held], None]
     introduce: Callable[[Work[Any, Any]], Awaitable[CodeId]]
     """State what a step is; gives its code's id."""
 
@@ -77,6 +79,8 @@ class Bodies:
         self._refused: dict[Work[Any, Any], Exception] = {}
         self._latest: dict[InvocationId, Node] = {}
         self.counting = Counting()
+        self._parking = Parking(parts.run)
+        self._resting: TimerHandle | None = None
         self._counts: dict[InvocationId, int] = {}
         self._scopes: dict[bytes, int] = {}
         self._handled: set[InvocationId] = set()
@@ -94,8 +98,9 @@ class Bodies:
 
     def close(self) -> None:
         """Nothing more begins."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._resting):
+            if timer is not None:
+                timer.cancel()
 
     def begin(self) -> None:
         """Call the run's own body, if it has one."""
@@ -143,12 +148,12 @@ class Bodies:
             turnstile.stir()
             self.admit()
 
-    def occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
+    def occurrence(self, identity: InvocationId, work: Work[Any, Any], *, acts: bool) -> InvocationId:
         """Which invocation a call is. Equal calls of a step are one, but after a failure, and for a source after it was seen.
 
         Those that act on the world or on time are counted. Raises `AmbiguousCall`.
         """
-        if work.is_wait:
+        if acts:
             return self.counting.next(identity, work.name)
         latest = self._latest.get(identity)
         if latest is None or not self._is_new(latest):
@@ -174,7 +179,10 @@ class Bodies:
         recorded = None if self.record.is_empty else self.record.take(node.invocation, is_body=node.is_body)
         if recorded is not None and machine.recall(node, recorded.events):
             self.turnstile.recorded(recorded.place, node)
+            self._unpark_soon()
             return
+        if recorded is not None:
+            self._unpark_soon()
         self._new.append(node)
         if self.turnstile.is_solo:
             if self._timer is None:
@@ -203,10 +211,48 @@ class Bodies:
                 new = new[:place]
                 break
             node.code = code
-        self._admit(new)
+        self._admit([node for node in new if not self._is_parked(node)])
         if not (here and self._pumps.work_here()):
             self._pumps.wake()
         self.turnstile.turn()
+
+    def _is_parked(self, node: Node) -> bool:
+        if not self._parking.takes(node, self.record):
+            return False
+        self._parts.machine.body_began()  # the run is not over while it waits
+        self.turnstile.rested = self._is_resting
+        return True
+
+    def _unpark(self) -> None:
+        """What was on record was asked for: calls that waited for that may go on."""
+        free = self._parking.leave(self.record)
+        self._admit(free)
+        for _ in free:
+            self._parts.machine.body_ended()
+        if free:
+            self._pumps.wake()
+
+    def _unpark_soon(self) -> None:
+        if self._parking.nodes:
+            self._pumps.soon(self._unpark)
+
+    def _is_resting(self) -> None:
+        """The bodies are at rest. If nothing runs, either, and that for a while, people have to say what is meant."""
+        if self._parking.nodes and self._resting is None and not self._is_busy():
+            self._resting = self._pumps.later(PATIENCE, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        if self._parking.nodes and self.turnstile.is_at_rest and not self._is_busy():
+            for held in self._parking.held(self.record, self._name(), self.means.ports.clock.now()):
+                self._parts.hold(held)
+
+    def _is_busy(self) -> bool:
+        parked = {id(node) for node in self._parking.nodes}
+        return any(node.state in (READY, RUNNING) and not node.is_body and id(node) not in parked for node in self.graph.nodes)
+
+    def _name(self) -> str:
+        return self.graph.body.work.name if self.graph.body is not None else "the pipeline"
 
     def _admit(self, nodes: list[Node]) -> None:
         parts = self._parts

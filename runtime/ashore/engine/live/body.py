@@ -146,8 +146,8 @@ class Body(Wiring):
             raise GraphError(f"{handle!r} was used after the body of {self.work.name} had returned")
         return super()._ref(handle)
 
-    def _occurrence(self, identity: InvocationId, work: Work[Any, Any]) -> InvocationId:
-        return self._bodies.occurrence(identity, work)
+    def _occurrence(self, identity: InvocationId, bound: Bound) -> InvocationId:
+        return self._bodies.occurrence(identity, bound.work, acts=bound.work.is_wait or bound.options.acts)
 
     def _argument(self, work: Work[Any, Any], parameter: Parameter, value: Any) -> Argument:
         argument = super()._argument(work, parameter, value)

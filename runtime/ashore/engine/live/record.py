@@ -9,6 +9,7 @@ from ashore.events import (
     AttemptFailed,
     Call,
     EffectAnswered,
+    EffectsAllowed,
     ElementsRan,
     Event,
     Failure,
@@ -37,6 +38,7 @@ class Record:
         self._recorded: dict[InvocationId, Recorded] = {}
         self._attempts: dict[InvocationId, list[Event]] = {}
         self._failures: dict[InvocationId, Failure] = {}
+        self._allowed: set[str] = set()
         self._ended: set[InvocationId] = set()
         self.is_empty = True
         """Whether nothing is on record: the run is new."""
@@ -49,6 +51,8 @@ class Record:
                 self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,))
             elif isinstance(event, (StepStarted, AttemptFailed, EffectAnswered)):
                 self._attempts.setdefault(event.invocation, []).append(event)
+            elif isinstance(event, EffectsAllowed):
+                self._allowed.add(event.step)
             if isinstance(event, StepFailed):
                 self._failures[event.invocation] = event.failure
 
@@ -73,6 +77,13 @@ class Record:
     def has_outcome(self, invocation: InvocationId) -> bool:
         """Whether a sub-run that runs again has its end on record."""
         return invocation in self._ended
+
+    def unclaimed(self, step: str) -> list[Call]:
+        """Recorded calls of a step that began or have an outcome, and that nobody has asked for; none if that was allowed."""
+        if step in self._allowed:
+            return []
+        names = (*self._recorded, *(name for name in self._attempts if name not in self._recorded))
+        return [call for name in names if (call := self._calls.get(name)) is not None and call.step == step]
 
     def failure(self, invocation: InvocationId) -> Failure | None:
         return self._failures.get(invocation)

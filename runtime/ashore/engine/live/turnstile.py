@@ -63,7 +63,18 @@ class Turns(Protocol):
 class Turnstile:
     """The outcomes of one run on their way to its bodies. `passed(node)` is called for each, before its waiters wake."""
 
-    __slots__ = ("_busy", "_is_at_rest", "_is_watching", "_passed", "_recorded", "_settled", "_turns", "_waited", "is_solo")
+    __slots__ = (
+        "_busy",
+        "_is_at_rest",
+        "_is_watching",
+        "_passed",
+        "_recorded",
+        "_settled",
+        "_turns",
+        "_waited",
+        "is_solo",
+        "rested",
+    )
 
     def __init__(self, settled: deque[Node], turns: Turns, passed: Callable[[Node], None]) -> None:
         self._settled = settled
@@ -74,6 +85,8 @@ class Turnstile:
         self._is_watching = False
         self._waited = 0
         self._busy = 0
+        self.rested: Callable[[], None] | None = None
+        """What is called when the bodies are at rest, and nothing is on its way to them."""
         self.is_solo = True
         """Whether only the run's own task has made calls and waited so far."""
 
@@ -124,6 +137,8 @@ class Turnstile:
                     self._is_at_rest = False
             if not self._is_at_rest and not self.is_solo:
                 self._watch()
+        if self._is_at_rest and self.rested is not None:
+            self.rested()
 
     def _watch(self) -> None:
         self._waited = 0

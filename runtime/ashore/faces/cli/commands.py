@@ -190,14 +190,15 @@ def approve(run: str, question: str | None, deny: bool) -> int:
 @click.argument("step", required=False)
 @click.option("--done", metavar="VALUE", help="It has happened: VALUE, as JSON, is what the step would have returned.")
 @click.option("--again", is_flag=True, help="It has not happened: do it again.")
+@click.option("--allow", multiple=True, metavar="STEP", help="New calls of this step are meant, though recorded ones are gone.")
 @click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
-def resume(run: str, step: str | None, done: str | None, again: bool, target: str | None) -> int:
+def resume(run: str, step: str | None, done: str | None, again: bool, allow: tuple[str, ...], target: str | None) -> int:
     """Go on with a run that nobody drives, or that is held. [default: @last]
 
     A run is held when a step that acts on the world (effects=True) began and nobody knows whether it has happened: look there,
     and say so with --done or --again. STEP names which, if several are held.
     """
-    return _do("resuming:resume", run=run, step=step, done=done, again=again, target=target)
+    return _do("resuming:resume", run=run, step=step, done=done, again=again, allow=allow, target=target)
 
 
 @commands.command()

@@ -24,18 +24,19 @@ class Said(NamedTuple):
     step: str | None
     done: str | None
     again: bool
+    allow: tuple[str, ...]
 
     def keywords(self) -> dict[str, Any]:
-        said: dict[str, Any] = {"step": self.step, "again": self.again}
+        said: dict[str, Any] = {"step": self.step, "again": self.again, "allow": self.allow}
         return said if self.done is None else said | {"done": _value(self.done)}
 
 
-def resume(settings: Settings, run: str, step: str | None, done: str | None, again: bool, target: str | None) -> int:
-    """Go on with the run; the exit code."""
+def resume(settings: Settings, run: str, target: str | None, **said: Any) -> int:
+    """Go on with the run; `said` is what `Said` holds. The exit code."""
     with session_of(settings) as session:
         run_id, recorded = looped_pair(session, run)
         work = loaded(target or recorded)  # user code is imported outside the loop
-        return looped(session, partial(_resume, run_id, work, Said(step, done, again)))
+        return looped(session, partial(_resume, run_id, work, Said(**said)))
 
 
 def looped_pair(session: Session, name: str) -> tuple[RunId, str]:

@@ -16,6 +16,7 @@ from ashore.events import (
     AttemptFailed,
     CancelAsked,
     EffectAnswered,
+    EffectsAllowed,
     ElementsRan,
     ElementsTaken,
     EnvironmentSeen,
@@ -195,6 +196,8 @@ def _run_line(event: Event) -> str:
             return "asked to be cancelled"
         case Held():
             return f"held: {event.reason}"
+        case EffectsAllowed():
+            return f"new calls of {event.step} are allowed"
         case Answered():
             return "nobody answered in time" if event.is_late else "approved" if event.yes else "denied"
         case _:
