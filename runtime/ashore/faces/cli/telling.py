@@ -192,6 +192,13 @@ def _run_line(event: Event) -> str:
             return f"run {event.state}{f': {failure_line(event.failure)}' if event.failure is not None else ''}"
         case Adopted():
             return f"adopted by {event.owner.hex()[:SHORT]} from {event.former.hex()[:SHORT]}"
+        case _:
+            return _said_line(event)
+
+
+def _said_line(event: Event) -> str:
+    """What somebody said of a run, or is to say."""
+    match event:
         case CancelAsked():
             return "asked to be cancelled"
         case Held():
