@@ -75,6 +75,8 @@ def load_as(name: str, file: str) -> ModuleType:
     if "." in name or not file:
         where = f"{spec.origin} instead of {file}" if spec is not None else "nothing"
         raise TargetError(f"importing {name!r} here finds {where}")
+    if not os.path.isfile(file):
+        raise TargetError(f"the file {file}, from which {name} was imported, is gone")
     return _execute(name, file)
 
 

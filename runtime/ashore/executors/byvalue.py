@@ -7,11 +7,15 @@ memory to memory: nothing of it is ever stored, and no value that a step takes o
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import sys
 from functools import cache
 from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import msgspec
 
 from ashore.definitions import Definition
 from ashore.errors import StepError
@@ -20,6 +24,21 @@ from ashore.works import Step, Work
 
 _MAIN: Final = "__main__"
 _PLAIN_LOADERS: Final = (SourceFileLoader, SourcelessFileLoader)
+_STRUCT_OPTIONS: Final = (
+    "frozen",
+    "eq",
+    "order",
+    "array_like",
+    "gc",
+    "repr_omit_defaults",
+    "omit_defaults",
+    "forbid_unknown_fields",
+)
+
+_numbers: WeakKeyDictionary[type, int] = WeakKeyDictionary()
+"""Structs that were sent from here, by the numbers that they are known by there."""
+_structs: dict[int, type] = {}
+"""Structs that arrived here."""
 
 
 def is_importable(work: Work[Any, Any]) -> bool:
@@ -95,6 +114,8 @@ def _pickler() -> Any:
                 definition = value.definition
                 parts = (type(value), definition.fn, definition.role, definition.options, definition.is_pipeline)
                 return _made, (*parts, {name: getattr(definition, name) for name in ("returns", "file", "line")})
+            if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == _MAIN:
+                return _struct, _parts_of(value)
             return super().reducer_override(value)
 
     return Pickler
@@ -106,6 +127,32 @@ def _made(kind: Any, fn: Any, role: str, options: Options, is_pipeline: bool, kn
     definition.__dict__.update(known)  # its annotations may name what is not there
     made: Work[Any, Any] = kind(definition, options)
     return made
+
+
+def _parts_of(struct: type[msgspec.Struct]) -> tuple[Any, ...]:
+    """What a struct of the script or notebook is made of: its metaclass reads its fields when the class is made, and only then."""
+    own = inspect.get_annotations(struct)
+    fields = [(field.name, own[field.name], *_default(field)) for field in msgspec.structs.fields(struct) if field.name in own]
+    skipped = {*own, "__dict__", "__weakref__", *dir(msgspec.Struct)} - {"__doc__"}
+    members = {name: member for name, member in vars(struct).items() if name not in skipped and not name.startswith("__struct")}
+    config = struct.__struct_config__
+    options = {name: getattr(config, name) for name in _STRUCT_OPTIONS}
+    number = _numbers.setdefault(struct, len(_numbers))
+    return number, struct.__qualname__, fields, struct.__bases__, members, options
+
+
+def _default(field: Any) -> tuple[str, Any]:
+    """How `msgspec.field` is called for the default of this field."""
+    if field.default_factory is not msgspec.NODEFAULT:
+        return "default_factory", field.default_factory
+    return ("", None) if field.default is msgspec.NODEFAULT else ("default", field.default)
+
+
+def _struct(number: int, name: str, fields: Any, bases: Any, members: dict[str, Any], options: dict[str, Any]) -> type:
+    if number not in _structs:
+        fields = [(field, kind, msgspec.field(**({how: what} if how else {}))) for field, kind, how, what in fields]
+        _structs[number] = msgspec.defstruct(name, fields, bases=bases, namespace=members, module=_MAIN, **options)
+    return _structs[number]
 
 
 def _cloudpickle() -> Any:

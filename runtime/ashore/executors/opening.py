@@ -31,6 +31,8 @@ async def open_processes(
         else:
             settings = Settings(folder, stack.home.root, limit, grace, all_of_them)
             pool = Pool(ports.children, ports.clock, looker, group, settings)
+            if all_of_them:
+                pool.warm_up()
             try:
                 yield pool
             finally:

@@ -91,6 +91,10 @@ class Pool:
         if job.worker is not None:
             job.worker.signal("SIGKILL")
 
+    def warm_up(self) -> None:
+        """Start the first worker before anything needs it."""
+        self._add(())
+
     # Who does what.
 
     def is_free(self, worker: Worker) -> None:
@@ -133,6 +137,9 @@ class Pool:
             if self._idle:
                 self._idle.pop(0).retire()
             return
+        self._add(gpus)
+
+    def _add(self, gpus: tuple[int, ...]) -> None:
         worker = Worker(self, gpus, self._settings.grace)
         self._workers.add(worker)
         self._group.start_soon(self._live, worker)

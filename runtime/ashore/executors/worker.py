@@ -24,7 +24,8 @@ from ashore.stack import open_artifacts
 from ashore.targets import load_as
 from ashore.works import Step, Work
 from ashore_stores.system import system_ports
-from ashore_stores.system.child import Channel, Terminated, heed_termination, limited, seeded
+from ashore_stores.system.chance import seeded
+from ashore_stores.system.child import Channel, Terminated, heed_termination, limited
 
 ARTIFACTS = "ASHORE_WORKER_ARTIFACTS"
 ROOT = "ASHORE_WORKER_ROOT"

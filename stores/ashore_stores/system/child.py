@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import resource
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from ashore_stores.system.forkserver import Frames, framed
 
@@ -82,26 +81,3 @@ def _taken() -> int:
         return 0
     with open(_STATM) as file:
         return int(file.read().split()[_DATA]) * resource.getpagesize()
-
-
-@contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
-    """Seed what draws random numbers: `random`, and numpy and torch if they are there; afterwards they draw by chance again."""
-    if seed is None:
-        yield
-        return
-    _seed(seed)
-    try:
-        yield
-    finally:
-        _seed(None)
-
-
-def _seed(seed: int | None) -> None:
-    random.seed(seed)
-    numpy: Any = sys.modules.get("numpy.random")
-    if numpy is not None:
-        numpy.seed(None if seed is None else seed % (1 << 32))
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.seed() if seed is None else torch.manual_seed(seed)

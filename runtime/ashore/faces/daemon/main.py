@@ -124,7 +124,7 @@ def _served_already(holder: Holder, home: str) -> str:
 
 async def _serve(stack: Stack, pipelines: Sequence[Pipeline[Any, Any]], grace: float, talk: Talk) -> int:
     with anyio.CancelScope() as scope:
-        async with Runtime(stack, resume=pipelines, grace=grace) as runtime:
+        async with Runtime(stack, resume=pipelines, executor="process", grace=grace) as runtime:
             async with anyio.create_task_group() as group:
                 daemon = Daemon(runtime, pipelines, group, talk)
                 signals = Signals()
