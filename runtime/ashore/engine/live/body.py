@@ -139,7 +139,7 @@ class Body(Wiring):
     def returned(self, value: Any) -> Any:
         """What it returned, with a `Ref` in the place of each handle."""
         sources: list[Source] = []
-        return self._template(value, "result", sources, [])
+        return self._template(value, f"the result of {self.work.name}", sources, [])
 
     def _ref(self, handle: Handle[Any]) -> Ref:
         if self.is_over:

@@ -21,6 +21,7 @@ from ashore.works import Step
 
 _TRIVIAL: Final = (None, True, False, 0, 1, "")
 """Values that say nothing about where they come from."""
+_PLAIN: Final = (str, int, float, bool, bytes, type(None))
 
 
 class Given:
@@ -81,6 +82,8 @@ MADE: Final = _made()
 
 def is_recordable(value: Any) -> bool:
     """Whether events can hold this value as it is."""
+    if type(value) in _PLAIN:
+        return True
     try:
         encode(value)
     except Unencodable:
@@ -89,7 +92,10 @@ def is_recordable(value: Any) -> bool:
 
 
 def dumped(value: Any, where: str) -> Output:
-    """A value that events cannot hold, in its stored form, at once: the body may change it afterwards. Raises `GraphError`."""
+    """A value that events cannot hold, in its stored form, at once: the body may change it afterwards.
+
+    Raises `GraphError`; what cannot be stored is not thrown away: the error has it as `.value`.
+    """
     try:
         stored = dump_value(value, limit=sys.maxsize, name=where)
         data = stored.data
@@ -97,7 +103,9 @@ def dumped(value: Any, where: str) -> Output:
             raise InternalError(f"{where} has no stored form in memory")
         check_loads_back(value, stored.format, data)
     except MaterializeError as error:
-        raise GraphError(f"{where} cannot be recorded: {error.what}", mend=error.mend) from error
+        refused = GraphError(f"{where} cannot be recorded: {error.what}", mend=error.mend)
+        refused.value = value  # type: ignore[attr-defined]  # documented: what the body made
+        raise refused from error
     return Output(hashlib.sha256(data).digest(), len(data), stored.format, stored.type, data, stored.content)
 
 
