@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextvars import copy_context
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyio.abc import TaskGroup
 
@@ -34,6 +34,13 @@ _KEPT_RUNS = 256
 """Runs that ended here and are kept in memory."""
 
 
+class Fork(NamedTuple):
+    """What a run is forked from."""
+
+    parent: RunId
+    without_effects: bool
+
+
 class Drives:
     """The runs of one runtime that are driven here, and the last ones that were."""
 
@@ -42,7 +49,7 @@ class Drives:
         self.adopted: list[Run[Any]] = []
         """Those that were taken over at the start, whatever became of them since."""
         self.stack = self._stack = stack
-        self._means = means
+        self.means = self._means = means
         self._group = group
         self._replaced = replaced
         self._ended: deque[RunId] = deque()
@@ -65,8 +72,8 @@ class Drives:
         if run is not None and isinstance(run._course, Driven):
             run._course.drive.waits.answered(invocation)
 
-    async def start_now(self, prepared: Prepared) -> Run[Any]:
-        drive = await self._new_drive(prepared)
+    async def start_now(self, prepared: Prepared, fork: Fork | None = None) -> Run[Any]:
+        drive = await self._new_drive(prepared, fork=fork)
         drive.journal.flush((await self._open_entry(drive),))
         return self._go(drive, prepared.work)
 
@@ -91,24 +98,33 @@ class Drives:
         await self._stack.log.durable(judged.position)
         return run, None
 
-    async def _new_drive(self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None) -> Drive:
+    async def _new_drive(
+        self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None, fork: Fork | None = None
+    ) -> Drive:
         graph = wired(prepared, self._replaced)
+        if fork is not None and fork.without_effects:
+            refuse_effects(graph.works())
         await self._means.supplies.check(graph.works())
         self._means.gate.check(graph.nodes)
         owner, environment = await self._introduce(graph)
         run = new_run_id(self._stack.ports.random.token(RUN_TOKEN_SIZE))
-        drive = self._drive(run, graph)
+        drive = self._drive(run, graph, without_effects=fork is not None and fork.without_effects)
         now = self._stack.ports.clock.now()
-        about = About(self._stack.home.root, environment, now, key, arrivals)
+        about = About(self._stack.home.root, environment, now, key, arrivals, *(fork or ()))
         drive.journal.record(first_events(run, prepared, owner, about))
         for event in invoked(run, graph):
             drive.journal.record(event)
         return drive
 
-    def _drive(self, run: RunId, graph: Graph) -> Drive:
+    def _drive(self, run: RunId, graph: Graph, *, without_effects: bool = False) -> Drive:
         context = copy_context()
         context.run(current_scope.set, INSIDE_STEP)
-        return Drive(self._means, run, graph, context, self._define)
+        return Drive(self._means, run, graph, context, self._define_harmless if without_effects else self._define)
+
+    async def _define_harmless(self, work: Work[Any, Any]) -> CodeId:
+        """As `_define`, in a run that does not act on the world."""
+        refuse_effects([work])
+        return await self._define(work)
 
     async def _define(self, work: Work[Any, Any]) -> CodeId:
         """State, once, what a step is; a body calls it for the first time."""
@@ -137,6 +153,7 @@ class Drives:
     def _go(self, drive: Drive, work: Work[Any, Any]) -> Run[Any]:
         course = Driven(drive, work.name)
         run: Run[Any] = Run.held(self, drive.run, work.name, course)
+        run._work = work
         self.runs[drive.run] = run
         _driven_here[self._stack.home.path, drive.run] = drive
         self._group.start_soon(self._see_through, drive, course)
@@ -237,7 +254,7 @@ class Drives:
     async def _resume_run(self, run_id: RunId, work: Work[Any, Any], graph: Graph) -> Run[Any]:
         history = await self.history(run_id)
         await self._introduce(graph)
-        drive = self._drive(run_id, graph)
+        drive = self._drive(run_id, graph, without_effects=history.started is not None and history.started.without_effects)
         known: set[bytes] = set()
         for event in history.events:
             if isinstance(event, Invoked):
@@ -249,6 +266,15 @@ class Drives:
         if self._stack.log.register(RunSpace.CANCELS, run_id.encode()):
             drive.cancel()  # asked for while nobody drove it
         return self._go(drive, work)
+
+
+def refuse_effects(works: Sequence[Work[Any, Any]]) -> None:
+    """Raises `GraphError` if one of these steps acts on the world."""
+    for work in works:
+        policy = work.definition.options.policy
+        if policy is not None and policy.effects:
+            what = f"{work.name} acts on the world (effects=True), and a fork does not do that by itself"
+            raise GraphError(what, where=f"{work.file}:{work.line}", mend='Say fork(effects="run"), or `ashore fork --effects run`')
 
 
 _driven_here: dict[tuple[str, RunId], object] = {}

@@ -51,7 +51,9 @@ class Elsewhere:
         if history.ending is None:
             self._watched.setdefault(run_id, []).append(course)
             self._listen_now()
-        return Run.held(self._drives, run_id, history.started.pipeline, course)
+        run: Run[Any] = Run.held(self._drives, run_id, history.started.pipeline, course)
+        run._work = work
+        return run
 
     async def _wait_for(self, run_id: RunId, watched: Watched, work: Work[Any, Any] | None) -> Ending:
         """Wait for another process's run; if its owner dies, drive it on here where the code is known."""

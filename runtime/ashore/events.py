@@ -215,6 +215,8 @@ class RunStarted(_Event, frozen=True, array_like=True, gc=False, tag=4):
     arrivals: Arrivals | None = None
     parent: RunId = RunId("")
     """The run this one was started in, or forked from."""
+    without_effects: bool = False
+    """Whether steps that act on the world (effects=True) are refused: in a fork, unless it was told to run them."""
 
 
 class Invoked(_Event, frozen=True, array_like=True, gc=False, tag=5):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import anyio
 
@@ -26,7 +26,7 @@ from ashore_stores.ports import Clock
 if TYPE_CHECKING:
     from ashore.driving import Drives
     from ashore.questions import Code, Diff, Why
-    from ashore.works import Step
+    from ashore.works import Step, Work
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -83,6 +83,8 @@ class Run(Generic[T_co]):
         self._ending: Ending | None = None
         self._drives: Drives | None = None
         """The runs of the runtime that it is held in; None: it is the catalogue's."""
+        self._work: Work[Any, Any] | None = None
+        """What it is a run of, where that is at hand."""
 
     @classmethod
     def held(cls, drives: Drives, id: RunId, pipeline: str, course: Course) -> Self:
@@ -155,6 +157,18 @@ class Run(Generic[T_co]):
         """The code that ran, with everything of the user's own that it reaches: of each step, or of one."""
         answer: Code = await _questions().code_of(self, step)
         return answer
+
+    async def fork(
+        self, pipeline: Work[Any, Any] | None = None, /, *, effects: Literal["hold", "run"] = "hold", **changed: Any
+    ) -> Run[T_co]:
+        """A new run of the same pipeline with these arguments changed, whose parent is this run; returns when its start is durable.
+
+        What is not affected is reused. Files stay the contents that they were. `pipeline` is its code, where it cannot be imported
+        from the recorded target. A step that acts on the world is refused (`GraphError`), unless `effects="run"`. Starts in the
+        runtime that holds this run, or in the one that is open here. Raises `WrongArgument`, `TargetError`.
+        """
+        forked: Run[T_co] = await _questions().fork_run(self, pipeline, changed, effects=effects)
+        return forked
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end or where it is held now."""

@@ -128,7 +128,7 @@ class Runtime:
             self._grace,
         )
         self.means.gate.open(self._group)
-        self._drives = Drives(stack, self.means, self._group, self._replaced)
+        self.drives = self._drives = Drives(stack, self.means, self._group, self._replaced)
         self._elsewhere = Elsewhere(stack, self._drives, self._group)
         self._group.start_soon(self._elsewhere.listen_later)
         self._token: Token[Runtime | None] = current_runtime.set(self)

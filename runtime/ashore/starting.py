@@ -15,7 +15,7 @@ from anyio.lowlevel import current_token
 from ashore.calls import Bound, Call
 from ashore.codec import Unencodable, decode, encode
 from ashore.engine.means import Means
-from ashore.errors import GraphError
+from ashore.errors import GraphError, WrongArgument, did_you_mean, user_line
 from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted
 from ashore.files import File
 from ashore.graph import NOTHING_REPLACED, Graph, call_of, file_use, wire, wire_step
@@ -25,9 +25,11 @@ from ashore.parameters import validated
 from ashore.policies import Policy
 from ashore.replacing import Replacements
 from ashore.runs import Run
+from ashore.signatures import Parameter
 from ashore.targets import target_of
 from ashore.works import Pipeline, Work
 
+_NO_RUN = RunId("")
 _CALLS = 4096
 """Calls that go into one `Invoked` event."""
 
@@ -82,16 +84,42 @@ async def prepare(bound: Bound, means: Means) -> Prepared:
     work = bound.work
     arguments: dict[str, Any] = {}
     for parameter in work.parameters:
-        value = bound.arguments[parameter.name]
-        if isinstance(value, Handle):
-            raise GraphError(
-                f"{work.name}({parameter.name}=...) got a handle outside a pipeline",
-                mend=f"Await it first and pass its value, or make the calls in a pipeline and start {work.name} there",
-            )
-        if holds_files(value):
-            value = await means.ports.workers.run(_looked_at, means, value)
-        arguments[parameter.name] = validated(parameter, value, bound.where)
+        arguments[parameter.name] = await _argument(work, parameter, bound.arguments[parameter.name], bound.where, means)
     return Prepared(work, arguments, *_recorded(work, arguments), bound.options.policy)
+
+
+async def prepared_with(work: Work[Any, Any], started: RunStarted, changed: Mapping[str, Any], means: Means) -> Prepared:
+    """The call of a recorded run with some arguments changed; those that are not stay as they were, files too.
+
+    Raises `WrongArgument` for one that `work` does not take, or that it takes by now and nothing gives.
+    """
+    named = {parameter.name: parameter for parameter in work.parameters}
+    recorded = _restored(started)
+    strangers = [name for name in (*changed, *recorded) if name not in named]
+    if strangers:
+        hint = did_you_mean(strangers[0], named) or f"It takes {', '.join(named) or 'no arguments'}"
+        raise WrongArgument(f"{work.name} has no parameter `{strangers[0]}`", where=user_line(), mend=hint)
+    arguments: dict[str, Any] = {}
+    for name, parameter in named.items():
+        if name not in changed and name in recorded:
+            arguments[name] = recorded[name]
+        elif name not in changed and parameter.is_required:
+            what = f"{work.name} takes `{name}` by now, which run {started.run[:8]} was not given"
+            raise WrongArgument(what, where=user_line(), mend=f"Say it: {name}=...")
+        else:
+            arguments[name] = await _argument(work, parameter, changed.get(name, parameter.default), user_line(), means)
+    return Prepared(work, arguments, *_recorded(work, arguments), work.options.policy)
+
+
+async def _argument(work: Work[Any, Any], parameter: Parameter, value: Any, where: str, means: Means) -> Any:
+    if isinstance(value, Handle):
+        raise GraphError(
+            f"{work.name}({parameter.name}=...) got a handle outside a pipeline",
+            mend=f"Await it first and pass its value, or make the calls in a pipeline and start {work.name} there",
+        )
+    if holds_files(value):
+        value = await means.ports.workers.run(_looked_at, means, value)
+    return validated(parameter, value, where)
 
 
 def prepared_again(work: Work[Any, Any], started: RunStarted) -> Prepared:
@@ -136,6 +164,8 @@ def first_events(run: RunId, prepared: Prepared, owner: bytes, about: About) -> 
         about.at,
         about.key,
         about.arrivals,
+        about.parent,
+        about.without_effects,
     )
 
 
@@ -148,6 +178,8 @@ class About:
     at: float
     key: str = ""
     arrivals: Arrivals | None = None
+    parent: RunId = _NO_RUN
+    without_effects: bool = False
 
 
 def invoked(run: RunId, graph: Graph, known: Iterable[bytes] = ()) -> list[Event]:

@@ -28,14 +28,36 @@ def load_target(target: str) -> Work[Any, Any]:
     if not colon or not place or not name:
         raise TargetError(f"{target!r} is no target: write FILE.py:NAME or package.module:NAME")
     module = load_module(place)
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
+    found = _within(module, name)
     if not isinstance(found, Work):
         names = [work.name for work in works_in(module)]
         close = get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names) or 'no steps or pipelines'}"
         raise TargetError(f"{place} has no step or pipeline {name!r}: {hint}")
+    return found
+
+
+def work_of_target(target: str, root: str) -> Work[Any, Any]:
+    """The step or pipeline that a recorded target names: of a module that is imported already, else imported. Raises `TargetError`.
+
+    `root` is the project's, which recorded paths are relative to.
+    """
+    place, _, name = target.rpartition(":")
+    if "<locals>" in name:
+        raise TargetError(f"{target} was defined inside a function", mend="Pass the pipeline itself")
+    if place.endswith(".py") or "/" in place:
+        path = os.path.join(root, place)
+        for module in list(sys.modules.values()):
+            if getattr(module, "__file__", None) == path and isinstance(found := _within(module, name), Work):
+                return found
+        target = f"{path}:{name}"
+    return load_target(target)
+
+
+def _within(module: ModuleType, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
     return found
 
 

@@ -29,6 +29,7 @@ HELPS = [
     ["why"],
     ["diff"],
     ["code"],
+    ["fork"],
     ["log"],
     ["log", "verify"],
     ["lineage"],

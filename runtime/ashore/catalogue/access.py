@@ -49,6 +49,8 @@ class Access:
         self.projector = Projector(log, index, ports.clock)
         self.freshness = Freshness(START)
         """Of the last answer, with the last notes since the beginning."""
+        self.home = ""
+        """Where the home is, if it is one that stands somewhere."""
         self._former: MetadataIndex | None = None
         """The index that could not be written: who is asking it goes on."""
         self._spare = spare

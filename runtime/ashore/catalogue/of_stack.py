@@ -13,4 +13,6 @@ def of_stack(stack: Stack, *, owned: bool = True) -> Catalogue:
     """The catalogue of a stack that is open; closing it closes the stack, if that is owned."""
     made = stack.index
     index = open_index(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION) if made is None else made()
-    return Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose if owned else None)
+    catalogue = Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose if owned else None)
+    catalogue._access.home = stack.home.path
+    return catalogue

@@ -11,5 +11,6 @@ from ashore.questions.code import Code as Code
 from ashore.questions.code import StepCode as StepCode
 from ashore.questions.diffing import Diff as Diff
 from ashore.questions.diffing import Difference as Difference
+from ashore.questions.going import fork_run as fork_run
 from ashore.questions.why import Reason as Reason
 from ashore.questions.why import Why as Why

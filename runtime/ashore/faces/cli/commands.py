@@ -210,6 +210,16 @@ def code(run: str, step: str | None) -> int:
 
 
 @commands.command()
+@click.argument("run")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--effects", type=click.Choice(["hold", "run"]), default="hold", help="Whether steps that act on the world are run.")
+@click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
+def fork(run: str, arguments: tuple[str, ...], effects: str, target: str | None) -> int:
+    """Run a run's pipeline again with these arguments changed, reusing what they do not affect."""
+    return _do("forking:fork", run=run, arguments=arguments, effects=effects, target=target)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")

@@ -31,6 +31,14 @@ def loaded(target: str) -> Work[Any, Any]:
         raise BrokenTarget(f"{target.rpartition(':')[0] or target} cannot be imported: {type(error).__name__}: {error}") from error
 
 
+def changed(work: Work[Any, Any], words: Sequence[str], disk: Disk, cwd: str) -> dict[str, Any]:
+    """The arguments that these words `name=value` change. Raises `WrongArgument`."""
+    try:
+        return _arguments(work, words, disk, cwd)
+    except WrongArgument as error:  # its place is a line of ours, which is of no use to anybody
+        raise WrongArgument(error.what, where="", mend=error.mend) from error
+
+
 def called(work: Work[Any, Any], words: Sequence[str], disk: Disk, cwd: str) -> Handle[Any]:
     """The call of `work` with these words `name=value`. Raises `WrongArgument`."""
     try:
