@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from contextvars import ContextVar
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from ashore.errors import NotStarted
+from ashore.errors import GraphError, NotStarted, user_line
 from ashore.handles import Handle, place_of
 from ashore.options import Options
+from ashore.refreshing import names_of
 
 if TYPE_CHECKING:
     from ashore.steps import Work
@@ -52,19 +53,29 @@ current_scope: ContextVar[Scope | None] = ContextVar("ashore_scope", default=Non
 class Call(Handle[Any]):
     """A call outside every pipeline: inert until it is awaited or started, and missed if it never is."""
 
-    __slots__ = ("claimed", "file", "line", "once")
+    __slots__ = ("claimed", "file", "line", "once", "refreshed")
 
     def __init__(self, bound: Bound, frame: FrameType) -> None:
         super().__init__(bound)
         self.claimed = False
         self.once: Any = None
         """The run that it has once it is awaited or started; the runtime's."""
+        self.refreshed: tuple[str, ...] = ()
+        """The names of the steps that its run does again."""
         self.file = frame.f_code.co_filename
         self.line = frame.f_lineno
         bound.where = f"{self.file}:{self.line}"
         for value in bound.arguments.values():
             if type(value) not in _PLAIN:
                 _claim(value)
+
+    def refresh(self, *steps: Any) -> Self:
+        is_claimed, self.claimed = self.claimed, True  # if this raises, that is what there is to be told
+        if self.once is not None:
+            raise GraphError(f"{self!r} was started already", where=user_line(), mend="Make another call, and refresh that one")
+        self.refreshed += tuple(name for name in names_of(steps) if name not in self.refreshed)
+        self.claimed = is_claimed
+        return self
 
     def claim(self) -> None:
         """It will be awaited, is started, or is an argument of another call."""

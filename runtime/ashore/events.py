@@ -8,7 +8,6 @@ only when a frame is written. Times are wall time in seconds, for people; nothin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Final, TypeAlias
 
 import msgspec
@@ -16,27 +15,8 @@ import msgspec
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId
 from ashore.paths import path_text as path_text
 from ashore.paths import text_path as text_path
+from ashore.spaces import RunSpace as RunSpace
 from ashore_stores.keys import Digest
-from ashore_stores.logs.base import LASTING
-
-
-class RunSpace(IntEnum):
-    """The runtime's registers in the log (see `ashore_stores.logs.base.Space`). Part of the format."""
-
-    OPEN_RUNS = 16
-    """run id -> owner id of who drives it, or HELD; cleared when the run has ended."""
-    ARRIVALS = 17
-    """hash of (trigger, name in its folder) -> encoded [version number, size, mtime_ns, digest] of the newest arrival."""
-    TRIGGERED = 18
-    """pipeline name -> position (8 bytes, little-endian) up to which its trigger's arrivals were given to runs."""
-    SERVING = 19
-    """pipeline name -> owner id of the daemon that serves it."""
-    CANCELS = 20
-    """run id -> b"asked"; cleared when the run has ended."""
-    ANSWERS = 21
-    """run id and invocation of a question -> b"yes", b"no" or b"late"; cleared when the run has ended."""
-    STARTS = LASTING
-    """hash of (pipeline, start key) -> run id and arguments' digest."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -217,6 +197,8 @@ class RunStarted(_Event, frozen=True, array_like=True, gc=False, tag=4):
     """The run this one was started in, or forked from."""
     without_effects: bool = False
     """Whether steps that act on the world (effects=True) are refused: in a fork, unless it was told to run them."""
+    refresh: tuple[str, ...] = ()
+    """The names of steps that are called again though their results are known; "*": all."""
 
 
 class Invoked(_Event, frozen=True, array_like=True, gc=False, tag=5):
@@ -260,6 +242,8 @@ class StepRan(_Event, frozen=True, array_like=True, gc=False, tag=7):
     """How many of them failed and were left out."""
     places: int = -1
     """How many places a fan-out has, if that is more than its elements: some had failed before it and were left out."""
+    renews: bool = False
+    """It was made though its key had outputs, which were not to be used: this one is served in their place."""
 
 
 class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):
@@ -307,6 +291,10 @@ class ElementsRan(_Event, frozen=True, array_like=True, gc=False, tag=10):
     """Elements that are single outputs of other invocations, `argument` as "table[12]"."""
     places: tuple[tuple[str, tuple[int, ...]], ...] = ()
     """In a product: for each argument, which of its elements each of `indices` has; otherwise that is the index itself."""
+    ended: float = 0.0
+    """When this was stated: no element of it was made later."""
+    renewing: tuple[int, ...] = ()
+    """Which of `indices` renew their keys, as `StepRan.renews` says."""
 
 
 class ElementsTaken(_Event, frozen=True, array_like=True, gc=False, tag=25):

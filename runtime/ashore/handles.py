@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from ashore.errors import InternalError
+from ashore.errors import GraphError, InternalError, user_line
 from ashore.misuse import refusal, refuse_misuse
 from ashore.streams import Items
 
 if TYPE_CHECKING:
     from ashore.calls import Bound
+    from ashore.works import Work
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -106,6 +107,19 @@ class Handle(Coroutine[Any, Any, T_co]):
     def annotation(self) -> Any:
         """The declared type of the value; None if there is none."""
         return self.bound.work.produced(self.output)
+
+    def refresh(self, *steps: Work[Any, Any] | str) -> Self:
+        """Do these steps again in the run of this call, though their results are known: `await retrain(...).refresh("fit")`.
+
+        Steps by themselves or by their names; none at all: every step of the run. What they make is an additional output of its
+        cache key, and the one that is served from then on, to all runs of the home; the earlier ones stay on record. What depends
+        on them runs again only if their output is another one. Of a call that is not started yet; it gives the same call back.
+        """
+        raise GraphError(
+            f"{self!r}.refresh(...): only a whole run is refreshed",
+            where=user_line(),
+            mend="Ask it of the call that is awaited or started, outside every pipeline",
+        )
 
     def claim(self) -> None:
         """Somebody awaits, starts or passes on this call: it was not forgotten."""

@@ -39,7 +39,7 @@ from ashore.policies import Capacity
 from ashore.replacing import replacements
 from ashore.runs import Driven, Run
 from ashore.stack import LOCAL, Stack, open_stack
-from ashore.starting import Prepared, once_of, prepare, prepared_again
+from ashore.starting import Prepared, once_of, prepare, prepared_again, refreshed_by
 from ashore.works import Pipeline, Step, Work
 from ashore_stores.logs.base import Entry
 from ashore_stores.ports import Ports
@@ -187,7 +187,7 @@ class Runtime:
         dead. Raises `KeyConflict` if that run has other arguments, `GraphError` for a call that is not right.
         """
         if key is not None:
-            return await self._start_keyed(await prepare(_taken(call), self.means), key)
+            return await self._start_keyed(await prepare(_taken(call), self.means, refreshed_by(call)), key)
         run = await self.start_soon(call)
         if isinstance(run._course, Driven) and run.state != "lost":
             await self.stack.log.durable(run._course.ticket)
@@ -201,7 +201,7 @@ class Runtime:
         bound, once = _taken(call), once_of(call)
         async with once.lock:
             if once.run is None or once.run.state == "lost":
-                once.run = await self._drives.start_now(await prepare(bound, self.means))
+                once.run = await self._drives.start_now(await prepare(bound, self.means, refreshed_by(call)))
             return once.run
 
     async def start_triggered(

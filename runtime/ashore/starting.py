@@ -44,6 +44,8 @@ class Prepared:
     files: tuple[FileUse, ...]
     policy: Policy | None
     """What the call asks for around it; a process that resumes the run goes by the step's own."""
+    refresh: tuple[str, ...] = ()
+    """The names of the steps that are done again though their results are known."""
 
     @property
     def digest(self) -> bytes:
@@ -79,13 +81,18 @@ def once_of(call: Handle[Any]) -> Once:
     return once
 
 
-async def prepare(bound: Bound, means: Means) -> Prepared:
+def refreshed_by(call: Handle[Any]) -> tuple[str, ...]:
+    """The names of the steps that the run of this call does again."""
+    return call.refreshed if isinstance(call, Call) else ()
+
+
+async def prepare(bound: Bound, means: Means, refresh: tuple[str, ...] = ()) -> Prepared:
     """Check a call's arguments and look at its files. Raises `GraphError`, `Missing`."""
     work = bound.work
     arguments: dict[str, Any] = {}
     for parameter in work.parameters:
         arguments[parameter.name] = await _argument(work, parameter, bound.arguments[parameter.name], bound.where, means)
-    return Prepared(work, arguments, *_recorded(work, arguments), bound.options.policy)
+    return Prepared(work, arguments, *_recorded(work, arguments), bound.options.policy, refresh)
 
 
 async def prepared_with(work: Work[Any, Any], started: RunStarted, changed: Mapping[str, Any], means: Means) -> Prepared:
@@ -124,19 +131,28 @@ async def _argument(work: Work[Any, Any], parameter: Parameter, value: Any, wher
 
 def prepared_again(work: Work[Any, Any], started: RunStarted) -> Prepared:
     """The call of a recorded run, for resuming it: recorded arguments, files as they were looked at then."""
-    return Prepared(work, _restored(started), started.params, started.files, work.options.policy)
+    return Prepared(work, _restored(started), started.params, started.files, work.options.policy, started.refresh)
 
 
 def wired(prepared: Prepared, replaced: Replacements = NOTHING_REPLACED) -> Graph:
     """The graph of a prepared call, with these steps in the place of others. Raises `GraphError`."""
     work = prepared.work
     if isinstance(work, Pipeline) and work.is_async:
-        return Graph([], body=Bound(work, dict(prepared.arguments), work.options), replaced=replaced)
+        body = Bound(work, dict(prepared.arguments), work.options)
+        return Graph([], body=body, replaced=replaced, refreshed=frozenset(prepared.refresh))
     with _without_collecting():
         if isinstance(work, Pipeline):
-            return wire(work, prepared.arguments, replaced)
-        options = msgspec.structs.replace(work.definition.options, policy=prepared.policy)
-        return wire_step(Bound(work, dict(prepared.arguments), options), replaced)
+            graph = wire(work, prepared.arguments, replaced)
+        else:
+            options = msgspec.structs.replace(work.definition.options, policy=prepared.policy)
+            graph = wire_step(Bound(work, dict(prepared.arguments), options), replaced)
+    graph.refreshed = frozenset(prepared.refresh)
+    unmet = graph.never_refreshed()
+    if unmet and not graph.bodies:
+        names = sorted({one.name for one in graph.works()})
+        mend = did_you_mean(unmet[0], names) or f"It has {', '.join(names) or 'none'}"
+        raise GraphError(f"{work.name} has no step {unmet[0]!r} to refresh", mend=mend)
+    return graph
 
 
 @contextmanager
@@ -166,6 +182,7 @@ def first_events(run: RunId, prepared: Prepared, owner: bytes, about: About) -> 
         about.arrivals,
         about.parent,
         about.without_effects,
+        refresh=prepared.refresh,
     )
 
 

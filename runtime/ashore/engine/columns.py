@@ -16,7 +16,9 @@ FRAME = 1024
 class Columns:
     """The outcomes of one fan-out that are not in the log yet."""
 
-    __slots__ = ("failed", "files", "indices", "invocation", "keys", "names", "outputs", "parts", "reused", "run", "taken")
+    __slots__ = (
+        "failed", "files", "indices", "invocation", "keys", "names", "outputs", "parts", "renewing", "reused", "run", "taken",
+    )  # fmt: skip
 
     def __init__(self, run: RunId, invocation: InvocationId) -> None:
         self.run = run
@@ -31,6 +33,7 @@ class Columns:
         self.outputs: list[tuple[Output, ...]] = []
         self.failed: list[tuple[int, Failure]] = []
         self.reused: list[tuple[int, RunId]] = []
+        self.renewing: set[int] = set()
         self.files: list[FileUse] = []
         self.parts: list[Sequence[int]] = []
         self.taken: list[ElementsTaken] = []
@@ -63,18 +66,21 @@ class Columns:
         self.taken = []
         return joined
 
-    def take(self) -> list[tuple[ElementsRan, list[CacheKey]]]:
-        """What has gathered, as events: one for each kind of element (a column holds one format)."""
+    def take(self, now: float) -> list[tuple[ElementsRan, list[CacheKey]]]:
+        """What has gathered, as events: one for each kind of element (a column holds one format).
+
+        With each the keys under which it is found again: those of elements that were made, not of those that are reused.
+        """
         groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
         for place, outputs in enumerate(self.outputs):
             groups.setdefault(tuple([(output.format, output.type) for output in outputs]), []).append(place)
-        taken = [self._event(kinds, places) for kinds, places in groups.items()] or [self._event((), [])]
+        taken = [self._event(kinds, places, now) for kinds, places in groups.items()] or [self._event((), [], now)]
         first, keys = taken[0]
         taken[0] = (self._with_rest(first), keys)
         self._clear()
         return taken
 
-    def _event(self, kinds: tuple[tuple[str, str], ...], places: list[int]) -> tuple[ElementsRan, list[CacheKey]]:
+    def _event(self, kinds: tuple[tuple[str, str], ...], places: list[int], now: float) -> tuple[ElementsRan, list[CacheKey]]:
         columns = tuple(
             _column(format_, type_, [self.outputs[place][n] for place in places]) for n, (format_, type_) in enumerate(kinds)
         )
@@ -85,7 +91,14 @@ class Columns:
         reused = tuple([entry for entry in self.reused if entry[0] in mine])
         parts = [self.parts[place] for place in places] if self.parts else []
         chosen = tuple([(name, tuple([part[n] for part in parts])) for n, name in enumerate(self.names)])
-        return ElementsRan(self.run, self.invocation, indices, joined, columns, (), reused, places=chosen), keys
+        if reused:
+            had = dict(reused)
+            keys = [NO_KEY if index in had else key for index, key in zip(indices, keys, strict=True)]
+        renewing = tuple([index for index in indices if index in self.renewing]) if self.renewing else ()
+        event = ElementsRan(
+            self.run, self.invocation, indices, joined, columns, (), reused, places=chosen, ended=now, renewing=renewing
+        )
+        return event, keys
 
     def _with_rest(self, event: ElementsRan) -> ElementsRan:
         return structs.replace(event, failed=tuple(self.failed), files=tuple(self.files))

@@ -15,6 +15,7 @@ from ashore.errors import ElementsFailed
 from ashore.events import ElementsTaken, Failure, Output
 from ashore.graph import Node, Ref
 from ashore.ids import InvocationId, RunId
+from ashore_stores.ports import Clock
 
 FRESH = 0.2
 """Seconds after which outcomes of a fan-out are written when nothing else is to be done."""
@@ -41,11 +42,12 @@ class Ends(Protocol):
 class FanOuts:
     """The open fan-outs of one run."""
 
-    def __init__(self, run: RunId, journal: Journal, means: tuple[Callable[[], float], Recording], ends: Ends) -> None:
-        """`means`: a monotonic clock, and how an exception is recorded."""
+    def __init__(self, run: RunId, journal: Journal, means: tuple[Clock, Recording], ends: Ends) -> None:
+        """`means`: the clock, and how an exception is recorded."""
         self._run = run
         self._journal = journal
-        self._monotonic, self._recorded = means
+        clock, self._recorded = means
+        self._monotonic, self._now = clock.monotonic, clock.now
         self._ends = ends
         self._open: dict[int, FanOut] = {}
         self._errors: dict[tuple[int, int], Exception] = {}
@@ -234,7 +236,7 @@ class FanOuts:
         for taken in fanout.columns.take_taken() if fanout.columns.taken else ():
             self._journal.record(taken)
         if len(fanout.columns):
-            for event, keys in fanout.columns.take():
+            for event, keys in fanout.columns.take(self._now()):
                 self._journal.record_elements(event, keys)
 
 

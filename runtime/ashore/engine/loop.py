@@ -16,13 +16,14 @@ from ashore.engine.fanout import Element, FanOut
 from ashore.engine.fanouts import FRESH
 from ashore.engine.invoke import Done, call_inline
 from ashore.engine.journal import Journal
-from ashore.engine.keys import ElementKeys, key_of
+from ashore.engine.keys import ElementKeys
 from ashore.engine.live.bodies import Bodies, Parts
 from ashore.engine.live.endings import Broken, group_of
 from ashore.engine.live.record import Record
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
+from ashore.engine.serving import Serving
 from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.taking import take_all
 from ashore.engine.trying import Attempts
@@ -73,7 +74,7 @@ class Drive:
         self._context = context
         self._now, self._monotonic = means.ports.clock.now, means.ports.clock.monotonic
         self._pumps: Pumps[Any] | None = None
-        self._has_blobs = self.is_cancelled = False
+        self.has_blobs = self.is_cancelled = False
         self.away = Away(means, run, context, self.is_over_for, self.broken)
         self.is_left = False  # nothing more is recorded here, whatever still runs is dropped
         self._timer: TimerHandle | None = None
@@ -81,6 +82,7 @@ class Drive:
         self.attempts = Attempts(self)
         self.held: list[Held] = []
         """Why nothing of the run executes until somebody answers."""
+        self.serving = Serving(self, graph.refreshed)
 
     def _bodies(self, context: Context, introduce: Introduce) -> Bodies:
         parts = (self.means, self.run, self.graph, self.machine, self.journal, self.outcomes, context)
@@ -134,6 +136,7 @@ class Drive:
                 timer.cancel()
         self.put_on_record()
         self.means.reuse.running.pop(self.run, None)
+        self.means.reuse.flights.leave(self.run)
 
     def recall(self, events: Sequence[Event]) -> None:
         """What is on record of this run is final; what is left runs. Bodies take their part when they ask for it."""
@@ -144,7 +147,7 @@ class Drive:
                 self.machine.receive(event)
         if self.bodies is not None:
             self.bodies.record = Record(events)
-        self._has_blobs = self.bodies is not None or any(
+        self.has_blobs = self.bodies is not None or any(
             node.elements or any(output.data is None for output in node.outputs) for node in self.graph.nodes
         )
 
@@ -193,10 +196,10 @@ class Drive:
         if type(unit) is Node and unit.fan:
             self.spawn(self._fan_out(unit))
             return None
-        if self._has_blobs and self.away.blobs_here(unit):
-            self.spawn(self._alone(unit))
+        if self.has_blobs and self.away.blobs_here(unit):
+            self.spawn(self.alone(unit))
             return None
-        if node.is_reusable and self._is_made(unit):
+        if node.is_reusable and self.serving.serve(unit):
             return None
         if node.work.is_async and node.trials is None:
             return node.work.definition, self._inline(unit, _NO_BLOBS)
@@ -208,36 +211,16 @@ class Drive:
         if node.trials is not None:
             self.attempts.begin(unit)
         elif node.work.supplied and not self.means.supplies.is_open(node.work):
-            self.spawn(self._alone(unit))
+            self.spawn(self.alone(unit))
         else:
             self._to_thread(unit, _NO_BLOBS)
 
-    def _is_made(self, unit: Unit) -> bool:
-        """Whether its outputs were made before: it is settled with them now, or as soon as they are read."""
-        if type(unit) is Node:
-            unit.key = key_of(unit)
-        reuse = self.means.reuse
-        made = reuse.made(unit.key)
-        if made is not None and all([output.data is not None for output in made.outputs]):
-            self.outcomes.reused(unit, made)
-            return True
-        if made is None and not reuse.is_recorded(unit.key):
-            return False
-        self.spawn(self._alone(unit))
-        return True
-
-    async def _alone(self, unit: Unit) -> None:
+    async def alone(self, unit: Unit) -> None:
         """What has to wait before it can be called: for blobs, for resources, or for an outcome that the log has under its key."""
         node = node_of(unit)
         try:
-            if node.is_reusable:
-                if type(unit) is Node:
-                    unit.key = key_of(unit)
-                made = await self.means.reuse.find(unit.key)
-                if made is not None:
-                    self._has_blobs = self._has_blobs or any([output.data is None for output in made.outputs])
-                    self.outcomes.reused(unit, made)
-                    return
+            if node.is_reusable and await self.serving.found(unit):
+                return
             if node.trials is not None:
                 self.attempts.begin(unit)
                 return
@@ -272,7 +255,7 @@ class Drive:
         """Open a fan-out: its elements are known now, and those without an outcome become ready."""
         started = self._now()
         try:
-            blobs = await load_blobs(self.means.artifacts, blobs_needed(node)) if self._has_blobs else _NO_BLOBS
+            blobs = await load_blobs(self.means.artifacts, blobs_needed(node)) if self.has_blobs else _NO_BLOBS
             shared = ElementKeys(node) if node.is_reusable else None
             fanout = FanOut(node, self.run, blobs, shared, started)
         except BaseException as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
@@ -307,7 +290,7 @@ class Drive:
             self.spawn(self._store_then(unit, done))
         else:
             outputs = cast("tuple[Output, ...]", done.outputs)
-            self._has_blobs = self._has_blobs or any([output.data is None for output in outputs])
+            self.has_blobs = self.has_blobs or any([output.data is None for output in outputs])
             self.outcomes.ran(unit, outputs, done.started, done.ended)
         self.idle()
 
@@ -325,7 +308,7 @@ class Drive:
         """The outputs with blobs for the large ones: a frame is queued only when its own blobs are durable."""
         if not any([type(output) is Large for output in outputs]):
             return cast("tuple[Output, ...]", outputs)
-        self._has_blobs = True
+        self.has_blobs = True
         means, work = self.means, node_of(unit).work
         stored: list[Output] = []
         for output in outputs:
@@ -437,7 +420,8 @@ class Drive:
         failure = failure_of(group_of(broken.own)) if broken.own else None
         self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, broken.roots, failure))
         topic = self.run.encode()
-        self.journal.flush((Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b""), *self.waits.forgotten()))
+        told = (*self.waits.forgotten(), *self.serving.told())
+        self.journal.flush((Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b""), *told))
 
     def _broken(self) -> Broken:
         """What failed the run."""

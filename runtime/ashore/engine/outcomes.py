@@ -39,7 +39,7 @@ class Outcomes:
         self._begun = self._now()
         self._ended: dict[int, float] = {}
         self._in_threads: set[int] = set()
-        self.fanouts = FanOuts(run, journal, (means.ports.clock.monotonic, means.supplies.hiding.error), self)
+        self.fanouts = FanOuts(run, journal, (means.ports.clock, means.supplies.hiding.error), self)
 
     def started(self, unit: Unit) -> None:
         """A unit went to a thread."""
@@ -81,19 +81,23 @@ class Outcomes:
         node.reused_run = made.run
         ready = self._ready_at(node)
         ran = StepRan(self._run, node.invocation, node.key, made.outputs, ready, now, now, 1, made.run, made.invocation)
-        self._record(node, ran, node.key, now)
+        self._record(node, ran, NO_KEY, now)  # its maker is found under the key
 
     def ran(self, unit: Unit, outputs: tuple[Output, ...], started: float, ended: float) -> None:
         """A unit was run here and has its outputs."""
         key = unit.key
         node = node_of(unit)
-        if key:
-            self._means.reuse.add(key, Made(outputs, self._run, node.invocation))
+        renews = bool(key) and self._means.reuse.add(key, Made(outputs, self._run, node.invocation, ended))
         if type(unit) is Element:
+            if renews:
+                unit.fanout.columns.renewing.add(unit.index)
             self.fanouts.settle(unit, outputs, _NO_RUN)
-            return
-        ran = StepRan(self._run, node.invocation, key, outputs, self._ready_at(node), started, ended, node.attempt)
-        self._record(node, ran, key, ended)
+        else:
+            ready = self._ready_at(node)
+            ran = StepRan(self._run, node.invocation, key, outputs, ready, started, ended, node.attempt, renews=renews)
+            self._record(node, ran, key, ended)
+        if key:
+            self._means.reuse.flights.land(key, unit)
 
     def broke(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
         """An attempt failed."""
@@ -105,6 +109,8 @@ class Outcomes:
             self.fanouts.fail(unit, reported)
         else:
             self._fail(node, reported, started, self._now() if ended is None else ended)
+        if unit.key:
+            self._means.reuse.flights.land(unit.key, unit)
 
     def gave_up(self, node: Node, because: Sequence[InvocationId], *, is_recorded: bool) -> None:
         """A sub-run has no outcome because of steps that failed in it."""
@@ -150,13 +156,21 @@ class Outcomes:
         self.errors[node.invocation] = error
         ready, places = self._ready_at(node), _places(node)
         self._journal.record(StepFailed(self._run, node.invocation, failure, ready, started, ended, node.attempt, places))
+        if node.fan:
+            self._let_go(node)
         self._skipped(self._machine.failed(node, failure))
         self._go_on()
 
     def _skipped(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
             self.fanouts.skipped(node)
+            if node.fan:
+                self._let_go(node)
             self._journal.record(StepSkipped(self._run, node.invocation, tuple(node.because)))
+
+    def _let_go(self, fan: Node) -> None:
+        """Elements of a fan-out that is over may have no outcome: nobody waits for them."""
+        self._means.reuse.flights.let_go(lambda unit: node_of(unit) is fan)
 
     def _go_on(self) -> None:
         if not self._machine.unsettled:

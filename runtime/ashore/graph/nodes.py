@@ -14,6 +14,7 @@ from ashore.events import Failure, Output
 from ashore.fans import Fan
 from ashore.files import File
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
+from ashore.refreshing import ALL
 from ashore.works import Step, Work
 
 _PLAIN = (int, str, float, bool, type(None), bytes)
@@ -207,6 +208,14 @@ class Graph:
     """The run's own call, if it is one of an `async def` pipeline: its body is called when the run goes."""
     replaced: Mapping[Definition, Step[Any, Any]] = field(default_factory=lambda: NOTHING_REPLACED)
     """What runs in the place of a step, by its definition."""
+
+    refreshed: frozenset[str] = frozenset()
+    """The names of steps that are to be called again though their results are known."""
+
+    def never_refreshed(self) -> list[str]:
+        """The names among `refreshed` that no node has."""
+        met = {ALL, *(node.work.name for node in self.nodes)} if self.refreshed else set()
+        return sorted(self.refreshed - met)
 
     def works(self) -> list[Work[Any, Any]]:
         """Its steps, each once."""

@@ -115,13 +115,16 @@ commands.params += _shared()
 @click.argument("target")
 @click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--key", metavar="TEXT", help="Idempotent: the one run of this key, started, joined, or finished already.")
-def run(target: str, arguments: tuple[str, ...], key: str | None) -> int:
+@click.option(
+    "--refresh", multiple=True, metavar="STEP", help="Do this step again though its result is known; '*': all. Repeatable."
+)
+def run(target: str, arguments: tuple[str, ...], key: str | None, refresh: tuple[str, ...]) -> int:
     """Run a pipeline or a step and print its result.
 
     TARGET is FILE.py:NAME or package.module:NAME. Values are read as the parameters' types say; for a list of files a pattern
     in quotes: files='inbox/*.csv'. Ctrl-C cancels the run, twice ends it at once.
     """
-    return _do("running:run_target", target=target, arguments=arguments, key=key)
+    return _do("running:run_target", target=target, arguments=arguments, key=key, refresh=refresh)
 
 
 @commands.command()

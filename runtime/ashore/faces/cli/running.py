@@ -28,10 +28,12 @@ _TICK = 0.1
 """Seconds between two looks of the status line."""
 
 
-def run_target(settings: Settings, target: str, arguments: tuple[str, ...], key: str | None) -> int:
+def run_target(settings: Settings, target: str, arguments: tuple[str, ...], key: str | None, refresh: tuple[str, ...] = ()) -> int:
     """Run what `target` names; the exit code."""
     with session_of(settings) as session:
         call = called(loaded(target), arguments, system_ports().disk, os.getcwd())  # user code is imported outside the loop
+        if refresh:
+            call = call.refresh(*refresh)
         return looped(session, partial(_open_and_run, call, key))
 
 

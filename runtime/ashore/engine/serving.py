@@ -1,0 +1,101 @@
+"""Who need not be called: a unit whose outputs are known under its cache key, or are just being made by another call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final, Protocol
+
+from ashore.engine.keys import key_of
+from ashore.engine.means import Means
+from ashore.engine.outcomes import Outcomes
+from ashore.engine.units import Unit, node_of
+from ashore.events import RunSpace
+from ashore.graph import Graph, Node
+from ashore.ids import RunId
+from ashore.notices import log
+from ashore.refreshing import ALL
+from ashore_stores.logs.base import Entry
+
+_ALWAYS: Final = -math.inf
+
+
+class Host(Protocol):
+    """What it needs of its run."""
+
+    means: Means
+    run: RunId
+    graph: Graph
+    outcomes: Outcomes
+    has_blobs: bool
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, kept: bool = False) -> None: ...
+
+    def is_over_for(self, unit: Unit) -> bool: ...
+
+    async def alone(self, unit: Unit) -> None: ...
+
+
+class Serving:
+    """For one run. `refreshed`: the names of steps that are called again though their outputs are known, or all."""
+
+    def __init__(self, host: Host, refreshed: frozenset[str]) -> None:
+        self._host = host
+        self._refreshed = refreshed
+        self._reuse = host.means.reuse
+        self._now = host.means.ports.clock.now
+
+    def serve(self, unit: Unit) -> bool:
+        """Whether a reusable unit needs no call now: it is settled, or will be when its outputs are read or made. Never waits."""
+        if type(unit) is Node:
+            unit.key = key_of(unit)
+        key = unit.key
+        if self._refreshed and self._is_refreshed(unit):
+            return False
+        made = self._reuse.made(key, self._oldest(unit))
+        if made is not None and all([output.data is not None for output in made.outputs]):
+            self._host.outcomes.reused(unit, made)
+            return True
+        if made is not None or self._reuse.is_recorded(key):
+            self._host.spawn(self._host.alone(unit))
+            return True
+        return self._joins(unit)
+
+    async def found(self, unit: Unit) -> bool:
+        """As `serve`, for one that may wait: its outputs are read, from the log and the store."""
+        if type(unit) is Node:
+            unit.key = key_of(unit)
+        if self._refreshed and self._is_refreshed(unit):
+            return False
+        made = await self._reuse.find(unit.key, self._oldest(unit))
+        if made is None:
+            return self._joins(unit)
+        self._host.has_blobs = self._host.has_blobs or any([output.data is None for output in made.outputs])
+        self._host.outcomes.reused(unit, made)
+        return True
+
+    def told(self) -> tuple[Entry, ...]:
+        """At the run's end: what tells all processes that keys were renewed because this run was asked to."""
+        unmet = self._host.graph.never_refreshed()
+        if unmet:
+            log.warning("refresh names steps that the run never called", steps=unmet, run=self._host.run)
+        return (Entry(RunSpace.REFRESHED, b"", self._host.run.encode()),) if self._refreshed else ()
+
+    def _joins(self, unit: Unit) -> bool:
+        return self._reuse.flights.joins(unit.key, unit, self._host.run, partial(self._landed, unit))
+
+    def _landed(self, unit: Unit) -> None:
+        if not self._host.is_over_for(unit):
+            self._host.spawn(self._host.alone(unit))
+
+    def _is_refreshed(self, unit: Unit) -> bool:
+        if ALL not in self._refreshed and node_of(unit).work.name not in self._refreshed:
+            return False
+        self._reuse.refuse(unit.key)
+        return True
+
+    def _oldest(self, unit: Unit) -> float:
+        """When what is served to a unit must have been made, at the earliest."""
+        ttl = node_of(unit).work.definition.ttl
+        return _ALWAYS if ttl == math.inf else self._now() - ttl
