@@ -28,6 +28,7 @@ from ashore.catalogue.projector import Projector
 from ashore.codec import encode as packed
 from ashore.events import (
     Arrived,
+    Awaited,
     Call,
     Event,
     FileUse,
@@ -414,4 +415,25 @@ def test_every_table_is_written_by_some_history() -> None:
         seen.update(change.table.name for change in projection.take())
 
     look()
-    assert seen == {table.name for table in TABLES}
+    told_by_example = {"awaited", "made_of"}  # see the next test
+    assert seen == {table.name for table in TABLES} - told_by_example
+
+
+@pytest.mark.anyio
+async def test_what_a_body_made_may_come_of_all_that_it_had_been_given() -> None:
+    c, d = InvocationId(hash_id(b"c")), InvocationId(hash_id(b"d"))
+    given = (Awaited("", 0, A, 0), Awaited("", 1, B, 0))
+    frames: Frames = [
+        [started(), Invoked(RUN, (called(A), called(B, "load"))), ran(A), ran(B, "load")],
+        [Invoked(RUN, (called(c, given=1), called(d, inputs=(Input("x", c, 0),))), given), ran(c), ran(d)],
+    ]
+    index = await projected(frames)
+    edges = await index.query("select source, target, kind from edges order by 1, 2")
+    ids = {name: f"{name.hex()}:0@{RUN}" for name in (A, B, c, d)}
+    assert set(edges.rows) == {(ids[A], ids[c], "flagged"), (ids[c], ids[d], "made")}  # B was given to it only later
+    async with Catalogue(await logged(frames), MemoryArtifactStore(), MemoryIndex(), PORTS) as catalogue:
+        last = await catalogue.artifact(ids[d])
+        assert _kinds(await last.ancestors()) == {ids[c]: "made", ids[A]: "flagged"}
+        first = await catalogue.artifact(ids[A])
+        assert set(_kinds(await first.descendants())) == {ids[c], ids[d]}
+        assert _kinds(await (await catalogue.artifact(ids[B])).descendants()) == {}

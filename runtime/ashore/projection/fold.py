@@ -34,26 +34,17 @@ from ashore.events import (
     StepStarted,
 )
 from ashore.ids import InvocationId, RunId, hash_id
+from ashore.projection.passed import awaited_rows, made_of_rows
 from ashore.projection.references import REFERRING, Unknown, referred
+from ashore.projection.tables import APPENDED
 from ashore.projection.texts import SHOWN_LENGTH, json_text, shown, told
 from ashore_stores.index.changes import (
-    ARRIVAL,
-    CALL,
-    CODE,
-    ENVIRONMENT,
     FAN,
     FILE,
-    FORM,
-    GIVEN,
     OUTCOME,
-    OUTPUT,
-    OWNER,
-    READING,
     REUSE,
     RUN,
     STEP,
-    TROUBLE,
-    USE,
     Add,
     Change,
     Keep,
@@ -61,7 +52,6 @@ from ashore_stores.index.changes import (
     Remove,
     Row,
     Set,
-    Table,
 )
 
 _CACHED_TEXTS: Final = 10_000
@@ -113,7 +103,7 @@ class Projection:
         self._new_runs: dict[int, dict[str, Any]] = {}
         self._old_runs: dict[int, dict[str, Any]] = {}
         self._files: dict[bytes, Row] = {}
-        self._rows: dict[str, list[Row]] = {table.name: [] for table in _APPENDED}
+        self._rows: dict[str, list[Row]] = {table.name: [] for table in APPENDED}
 
     # --- what has to be known ---
 
@@ -180,7 +170,7 @@ class Projection:
         _add(changes, Set(FAN, ("elements", "skipped"), [(*sizes, no) for no, sizes in self._fans.items()]))
         _add(changes, Add(FAN, ("done", "cached", "failed"), [(*counts, no) for no, counts in self._counts.items()]))
         _add(changes, Keep(FILE, list(self._files.values())))
-        for table, change in _APPENDED.items():
+        for table, change in APPENDED.items():
             _add(changes, change(table, self._rows[table.name]))
         self._forget()
         self._clear()
@@ -289,6 +279,9 @@ class Projection:
                     new.append(call)
         for call in new:
             self._took(run, steps[call.invocation], call.inputs, call.files)
+        if event.awaited or any([call.given for call in event.calls]):
+            self._rows["awaited"] += awaited_rows(event, steps)
+            self._rows["made_of"] += made_of_rows(event, steps)
 
     def _call(self, call: Call) -> int:
         shared = (call.step, call.scope, call.code, call.fan)
@@ -441,21 +434,6 @@ class Projection:
                 self._params[params] = text
         return text
 
-
-_APPENDED: Final[dict[Table, Callable[[Table, Sequence[Row]], Put | Keep]]] = {
-    CALL: Keep,
-    FORM: Keep,
-    OUTPUT: Put,
-    TROUBLE: Put,
-    USE: Keep,
-    READING: Keep,
-    GIVEN: Keep,
-    ARRIVAL: Put,
-    OWNER: Put,
-    ENVIRONMENT: Put,
-    CODE: Put,
-}
-"""Tables whose rows are told as they come, and how."""
 
 _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     OwnerSeen: Projection._owner_seen,

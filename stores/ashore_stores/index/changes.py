@@ -87,6 +87,8 @@ RUN: Final = Table(
 )
 OUTPUT: Final = Table("output", ("step", "output"), ("step", "output", "digest", "size", "format", "type", "inline"))
 USE: Final = Table("use", ("consumer", "argument"), ("consumer", "argument", "source", "output", "element"))
+AWAITED: Final = Table("awaited", ("body", "place"), ("body", "place", "source", "output"))
+MADE_OF: Final = Table("made_of", ("consumer",), ("consumer", "body", "given"))
 FILE: Final = Table("file", ("id",), ("id", "path", "digest", "size", "mtime_ns"))
 READING: Final = Table("reading", ("step", "argument"), ("step", "argument", "file"))
 GIVEN: Final = Table("given", ("run", "argument"), ("run", "argument", "file"))
@@ -98,6 +100,6 @@ CODE: Final = Table(
 )
 
 TABLES: Final = (
-    *(RUN, CALL, STEP, FORM, OUTCOME, REUSE, FAN, TROUBLE, OUTPUT, USE, FILE, READING, GIVEN),
+    *(RUN, CALL, STEP, FORM, OUTCOME, REUSE, FAN, TROUBLE, OUTPUT, USE, AWAITED, MADE_OF, FILE, READING, GIVEN),
     *(ARRIVAL, OWNER, ENVIRONMENT, CODE),
 )

@@ -177,7 +177,7 @@ class Body(Wiring):
     def _added(self, node: Node, identity: InvocationId) -> None:
         if self._is_of_its_own:
             self._is_of_its_own = False
-            node.given = len(self.given)
+            node.given = len(self.given) if node.scope == self.given.scope else 0  # a wired sub-run's own constants are none of it
         node.body = self
         self.pending += 1
         self._bodies.asked(node, identity)

@@ -27,10 +27,10 @@ _PLAIN: Final = (str, int, float, bool, bytes, type(None))
 class Given:
     """What one body has been given so far: the values that it awaited, in order."""
 
-    __slots__ = ("_by_content", "_order", "_scope", "_told")
+    __slots__ = ("_by_content", "_order", "_told", "scope")
 
     def __init__(self, scope: str) -> None:
-        self._scope = scope
+        self.scope = scope
         self._by_content: dict[bytes, Ref] = {}
         self._order: list[tuple[InvocationId, int]] = []
         self._told = 0
@@ -62,7 +62,7 @@ class Given:
 
     def untold(self) -> tuple[Awaited, ...]:
         """What it was given and is not on record yet: before a call of which it is part."""
-        untold = [Awaited(self._scope, place, *self._order[place]) for place in range(self._told, len(self._order))]
+        untold = [Awaited(self.scope, place, *self._order[place]) for place in range(self._told, len(self._order))]
         self._told = len(self._order)
         return tuple(untold)
 

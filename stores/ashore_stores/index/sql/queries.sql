@@ -119,6 +119,8 @@ up (step) as (
   union
   select u.source from up join use u on u.consumer = up.step
   union
+  select a.source from up join made_of m on m.consumer = up.step join awaited a on a.body = m.body and a.place < m.given
+  union
   select u.origin from up join reuse u on u.step = up.step where :run is null
 ),
 used (no, output, made) as (
@@ -127,9 +129,15 @@ used (no, output, made) as (
   join use u on u.consumer = up.step
   left join reuse q on q.step = u.source
   left join reuse c on c.step = up.step
+  union all
+  select coalesce(q.origin, a.source), a.output, -1
+  from up
+  join made_of m on m.consumer = up.step
+  join awaited a on a.body = m.body and a.place < m.given
+  left join reuse q on q.step = a.source
 )
 select s.no, r.id as run, k.step, s.invocation, 0 as output, k.fan, o.position, o.ended as made,
-  o.digest, o.size, f.format, f.type, f.inline, iif(max(x.made), 'made', 'reused') as kind
+  o.digest, o.size, f.format, f.type, f.inline, case max(x.made) when 1 then 'made' when 0 then 'reused' else 'flagged' end as kind
 from used x
 join step s on s.no = x.no
 join call k on k.id = s.call
@@ -140,7 +148,7 @@ where x.output in (0, -1) and s.no <> :step
 group by s.no
 union all
 select s.no, r.id, k.step, s.invocation, p.output, k.fan, o.position, o.ended,
-  p.digest, p.size, p.format, p.type, p.inline, iif(max(x.made), 'made', 'reused')
+  p.digest, p.size, p.format, p.type, p.inline, case max(x.made) when 1 then 'made' when 0 then 'reused' else 'flagged' end
 from used x
 join step s on s.no = x.no
 join call k on k.id = s.call
@@ -161,6 +169,8 @@ up (step) as (
   select s.no from step s left join reuse u on u.step = s.no where s.run = :run and (s.no = :step or u.origin = :step)
   union
   select u.source from up join use u on u.consumer = up.step
+  union
+  select a.source from up join made_of m on m.consumer = up.step join awaited a on a.body = m.body and a.place < m.given
   union
   select u.origin from up join reuse u on u.step = up.step where :run is null
 )
@@ -190,7 +200,16 @@ down (step) as (
   join step s on s.no = u.consumer
   where :run is null or s.run = :run
   union
+  select m.consumer
+  from holding h
+  join awaited a on a.source = h.step and a.output in (:output, -1)
+  join made_of m on m.body = a.body and m.given > a.place
+  join step s on s.no = m.consumer
+  where :run is null or s.run = :run
+  union
   select u.consumer from down join use u on u.source = down.step
+  union
+  select m.consumer from down join awaited a on a.source = down.step join made_of m on m.body = a.body and m.given > a.place
   union
   select u.step from down join reuse u on u.origin = down.step where :run is null
 ),

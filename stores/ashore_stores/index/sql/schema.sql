@@ -149,6 +149,22 @@ create table use (                      -- an argument that is an output of anot
 ) strict, without rowid;
 create index use_source on use (source, output);
 
+create table awaited (                  -- a value that a body was given
+  body   integer not null,              -- the run and the scope of the body, hashed
+  place  integer not null,              -- from 0, in the order in which it was given them
+  source integer not null,              -- step.no
+  output integer not null,              -- -1: all of them
+  primary key (body, place)
+) strict, without rowid;
+create index awaited_source on awaited (source, output);
+
+create table made_of (                  -- an invocation with a plain argument that its body may have made of what it was given
+  consumer integer primary key,         -- step.no
+  body     integer not null,
+  given    integer not null             -- how many values it had been given
+) strict;
+create index made_of_body on made_of (body, given);
+
 create table file (                     -- a version of a file: its path and content
   id       blob primary key,
   path     text not null,
@@ -285,7 +301,8 @@ from file f;
 
 -- edges: which artifact came from which. The target's invocation took the source as an argument.
 --   source, target  artifact ids
---   kind            made (the target was made from it), reused (in this run the target was reused, given that source), flagged
+--   kind            made (the target was made from it), reused (in this run the target was reused, given that source), flagged (a
+--                   body had been given the source when it made an argument of the target by itself)
 --   run, step, argument, element (-1: the whole)
 create view edges as
 with
@@ -294,19 +311,23 @@ place (step, output) as (               -- every output of every invocation that
   union all
   select p.step, p.output from output p join outcome o on o.step = p.step and o.form is not null
 ),
-took (consumer, argument, element, source) as (
-  select u.consumer, u.argument, u.element, lower(hex(s.invocation)) || ':' || p.output || '@' || r.id
-  from use u
+took (consumer, argument, element, source, flagged) as (
+  select u.consumer, u.argument, u.element, lower(hex(s.invocation)) || ':' || p.output || '@' || r.id, u.flagged
+  from (
+    select consumer, argument, element, source, output, 0 as flagged from use
+    union all
+    select m.consumer, '', -1, a.source, a.output, 1 from made_of m join awaited a on a.body = m.body and a.place < m.given
+  ) u
   left join reuse q on q.step = u.source
   join place p on p.step = coalesce(q.origin, u.source) and u.output in (p.output, -1)
   join step s on s.no = p.step
   join run r on r.no = s.run
   union all
-  select step, argument, -1, 'file-' || lower(hex(file)) from reading
+  select step, argument, -1, 'file-' || lower(hex(file)), 0 from reading
 )
 select
   t.source, lower(hex(m.invocation)) || ':' || p.output || '@' || mr.id as target,
-  iif(q.origin is null, 'made', 'reused') as kind, r.id as run, k.step, t.argument, t.element
+  iif(t.flagged, 'flagged', iif(q.origin is null, 'made', 'reused')) as kind, r.id as run, k.step, t.argument, t.element
 from took t
 join step c on c.no = t.consumer
 join call k on k.id = c.call
