@@ -17,7 +17,7 @@ DOORS: dict[str, str] = {
         RunLeft Runtime Secret SourceFailed Step StepError StepFailure StepLost StepTimeout Stream TargetError WorkerLost
         WrongArgument
         datasource deployer drift_detector each evaluator fixed new open pipeline preprocessor register resource run
-        secret splitter start step trainer tuner approval first now random sleep strand until uuid within
+        secret splitter start step trainer tuner approval first latest now random sleep strand tag until uuid within
     """,
     "ashore.testing": "ManualClock MemoryStack Recorder Resumed assert_resumes",
     "ashore_stores": """

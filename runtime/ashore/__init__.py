@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from ashore.supplies import Secret as Secret
     from ashore.supplies import resource as resource
     from ashore.supplies import secret as secret
+    from ashore.tagging import latest as latest
+    from ashore.tagging import tag as tag
     from ashore.waiting import approval as approval
     from ashore.waiting import sleep as sleep
     from ashore.waiting import until as until
@@ -110,6 +112,7 @@ _PLACES = {
     "ashore.strands": "strand",
     "ashore.streams": "Items Stream",
     "ashore.supplies": "Resource Secret resource secret",
+    "ashore.tagging": "latest tag",
     "ashore.waiting": "approval sleep until",
     "ashore.works": "Pipeline Step",
 }

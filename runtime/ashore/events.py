@@ -419,6 +419,20 @@ class EffectsAllowed(_Event, frozen=True, array_like=True, gc=False, tag=39):
     at: float
 
 
+class Tagged(_Event, frozen=True, array_like=True, gc=False, tag=36):
+    """Somebody gave an artifact a name. Of those of one step of a pipeline, the one that was tagged last has it."""
+
+    name: str
+    pipeline: str
+    step: str
+    made_in: RunId
+    """The run that it was found in: it made or reused it."""
+    invocation: InvocationId
+    output: int
+    """Which output; -1: all of a step that has several."""
+    at: float
+
+
 class Answered(_Event, frozen=True, array_like=True, gc=False, tag=38):
     """A question of a run (`approval`) has its answer."""
 
@@ -453,6 +467,7 @@ Event: TypeAlias = (
     | EffectAnswered
     | Answered
     | EffectsAllowed
+    | Tagged
 )
 
 HELD: Final = b"held"

@@ -33,6 +33,7 @@ from ashore.events import (
     StepRan,
     StepSkipped,
     StepStarted,
+    Tagged,
 )
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
 
@@ -42,6 +43,7 @@ STEPS = {"load": 1, "split": 2, "fit": 1, "score": 3}
 """Steps, and how many outputs each has."""
 PATHS = ("in/a.csv", "in/b.csv", "in/ü <x>.csv")
 TRIGGER = "in/*.csv"
+TAGS = ("champion", "the <old> one")
 FAILURE = Failure(("builtins:ValueError", "builtins:Exception"), "no <rows>", "Traceback ...\n", ("in step fit",), "f.py:3")
 CANCELLED = Failure(("asyncio.exceptions:CancelledError",), "", "")
 
@@ -116,6 +118,7 @@ class Story:
         self.runs: dict[RunId, Told] = {}
         self.files: set[tuple[str, bytes]] = set()
         self.arrivals: list[tuple[int, Arrived | ArrivalRefused]] = []
+        self.tags: list[tuple[int, Tagged]] = []
 
     def receive(self, event: Event) -> None:
         self.position += 1
@@ -125,6 +128,8 @@ class Story:
             self.runs[event.run] = Told(event, self.position, owner=event.owner)
         elif isinstance(event, RunEnded | Adopted | Invoked):
             self._run_goes_on(self.runs[event.run], event)
+        elif isinstance(event, Tagged):
+            self.tags.append((self.position, event))
         elif isinstance(event, Arrived | ArrivalRefused):
             self.arrivals.append((self.position, event))
             if isinstance(event, Arrived):
@@ -433,6 +438,17 @@ class _Writer:
         if self.running():
             self.tell(CancelAsked(self.one(self.running()), self.now()))
 
+    def tag(self) -> None:
+        made = [
+            (run, told.started.pipeline, found.call)
+            for run, told in self.story.runs.items()
+            for found in told.made.values()
+            if found.has_outputs
+        ]
+        if made:
+            run, pipeline, call = self.one(made)
+            self.tell(Tagged(self.one(TAGS), pipeline, call.step, run, call.invocation, 0, self.now()))
+
     def arrive(self) -> None:
         if self.chance(5):
             self.tell(ArrivalRefused(TRIGGER, self.one(PATHS), "a folder", self.now()))
@@ -453,7 +469,17 @@ def histories(draw: Any) -> Frames:
         writer.tell(StepDefined(code_of(step), step, "step", "f.py", 3, (("code", "x"),)))
     writer.begin()
     progress = [writer.progress] * 4
-    acts = [writer.invoke, *progress, writer.invoke, writer.begin, writer.arrive, writer.end, writer.adopt, writer.ask_cancel]
+    acts = [
+        writer.invoke,
+        *progress,
+        writer.invoke,
+        writer.begin,
+        writer.arrive,
+        writer.end,
+        writer.adopt,
+        writer.ask_cancel,
+        writer.tag,
+    ]
     for act in draw(st.lists(st.sampled_from(acts), min_size=14, max_size=40)):
         act()
     writer.cut()

@@ -37,6 +37,7 @@ HELPS = [
     ["cancel"],
     ["artifacts"],
     ["cat"],
+    ["tag"],
     ["doctor"],
     ["sql"],
     ["index"],

@@ -102,6 +102,8 @@ async def as_told(index: MetadataIndex, story: Story) -> None:
     assert sorted(artifacts.rows) == sorted((artifact,) for name in executed for artifact in story.artifacts(name, -1))
     files = await index.query("select path, digest from artifacts where kind = 'file'")
     assert set(files.rows) == {(path, f"sha256-{digest.hex()}") for path, digest in story.files}
+    tags = await index.query("select no, tag, run, step, artifact, is_current from tags order by no")
+    assert tags.rows == _tagged(story)
     triggers = await index.query("select no, path, version, run from triggers")
     assert sorted(triggers.rows, key=str) == sorted(_taken(story), key=str)
 
@@ -119,6 +121,18 @@ def _step(story: Story, id: RunId, name: InvocationId) -> tuple[Any, ...]:
         counts = (None,) * 5
     shown = (name.hex(), made.call.step, made.call.scope, story.shown_state(told, made))
     return (id, *shown, *made.times, *origin, *counts, made.because, made.error)
+
+
+def _tagged(story: Story) -> list[tuple[Any, ...]]:
+    last = {(event.pipeline, event.step, event.name): position for position, event in story.tags}
+    rows = []
+    for position, event in story.tags:
+        made = story.runs[event.made_in].made[event.invocation]
+        run, invocation = made.origin or (event.made_in, event.invocation)
+        is_current = position == last[event.pipeline, event.step, event.name]
+        artifact = f"{invocation.hex()}:0@{run}"
+        rows.append((position, event.name, event.made_in, event.step, artifact, int(is_current)))
+    return rows
 
 
 def _taken(story: Story) -> list[tuple[Any, ...]]:

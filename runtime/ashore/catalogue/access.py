@@ -10,13 +10,13 @@ from ashore.catalogue.projector import Freshness, Projector
 from ashore.engine.state import outputs_of
 from ashore.engine.values import load_blobs, load_output
 from ashore.errors import InternalError
-from ashore.events import ElementsRan, Failure, Output, StepRan, decode
+from ashore.events import ElementsRan, Event, Failure, Output, StepRan, decode, encode
 from ashore.ids import InvocationId, RunId
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import Full, ReadOnly, StoreError
 from ashore_stores.index.base import MetadataIndex, Rows
 from ashore_stores.keys import START, Position
-from ashore_stores.logs.base import EventLog
+from ashore_stores.logs.base import Batch, EventLog
 from ashore_stores.ports import Ports
 
 _KEPT_NOTES: Final = 20
@@ -96,6 +96,15 @@ class Access:
 
     async def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any]) -> Rows:
         return await self.index.query(sql, params)
+
+    def now(self) -> float:
+        """Wall time, for people."""
+        return self._clock.now()
+
+    async def record(self, event: Event) -> None:
+        """Put an event on record, durable."""
+        await self.log.own()
+        await self.log.durable(self.log.queue(Batch(encode([event]), 1)))
 
     # --- values ---
 

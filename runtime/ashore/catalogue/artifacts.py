@@ -7,7 +7,8 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from ashore.catalogue.access import Access, Stored
 from ashore.catalogue.naming import FILE_PREFIX, SHORT
-from ashore.events import Output, text_path
+from ashore.errors import WrongArgument
+from ashore.events import Output, Tagged, text_path
 from ashore.ids import InvocationId, RunId
 
 T_co = TypeVar("T_co", covariant=True)
@@ -32,6 +33,8 @@ class Artifact(Generic[T_co]):
         """`row`: as the named questions give artifacts."""
         self._access = access
         self._place = _Place(row["no"], row["position"], row["invocation"], bool(row["fan"]))
+        self._found_in: RunId = row.get("found_in") or row["run"]
+        self._found_as: InvocationId = row.get("found_as") or row["invocation"]
         self.step: str = row["step"]
         self.run: RunId = row["run"]
         """The run that made it."""
@@ -105,6 +108,20 @@ class Artifact(Generic[T_co]):
         values = iter(await self._access.load([output for outputs in elements for output in outputs]))
         parts = [[next(values) for _ in outputs] for outputs in elements]
         return [tuple(part) if len(part) > 1 else part[0] for part in parts]
+
+    async def tag(self, name: str) -> None:
+        """Give it a name, durable: `latest(pipeline, step, tag=name)` is this one from now on. The last one of a step has it.
+
+        The pipeline is that of the run that it was found in, whether that made or reused it.
+
+        Raises `WrongArgument` for what is no name, `ReadOnly` where nothing can be written.
+        """
+        if not name or not name.isprintable():
+            raise WrongArgument(f"{name!r} is no tag", where="", mend='Write a word or a few: "champion"')
+        rows = await self._access.query("select pipeline from runs where id = ?", (self._found_in,))
+        ((pipeline,),) = rows.rows
+        where = (pipeline, self.step, self._found_in, self._found_as, self.output)
+        await self._access.record(Tagged(name, *where, self._access.now()))
 
     async def ancestors(self, run: str | None = None) -> list[Artifact[Any] | FileVersion]:
         """Everything that it came from, to any depth, the newest first, then files.

@@ -17,7 +17,7 @@ from ashore.catalogue.past import PastRun
 from ashore.catalogue.projector import Freshness, Progress
 from ashore.errors import NotFound
 from ashore.handles import Handle
-from ashore.works import Pipeline, Work
+from ashore.works import Pipeline, Step, Work
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.index.base import MetadataIndex
 from ashore_stores.keys import Position
@@ -28,6 +28,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 LAST: Final = "@last"
+_TAGGED: Final = "select run, invocation, output from tags where pipeline = ? and step = ? and tag = ? and is_current"
 _LIMIT: Final = 20
 _BROUGHT_ALONG: Final = 50_000
 """So many invocations at most come with a list of runs."""
@@ -132,6 +133,28 @@ class Catalogue:
             raise NotFound(f"{id!r} may be any of {known}" if rows else f"no artifact {id!r} is on record")
         return Artifact(self._access, rows[0])
 
+    @overload
+    async def latest(
+        self, pipeline: str | Work[Any, Any], step: Step[Any, Handle[T]], /, *, tag: str | None = None
+    ) -> Artifact[T]: ...
+    @overload
+    async def latest(self, pipeline: str | Work[Any, Any], step: str, /, *, tag: str | None = None) -> Artifact[Any]: ...
+    async def latest(self, pipeline: Any, step: Any, /, *, tag: str | None = None) -> Artifact[Any]:
+        """What a step gave in the newest run of a pipeline that is done; with `tag`, what was tagged so last.
+
+        Both by themselves, or by their names. Raises `NotFound` if there is none.
+        """
+        whose, name = _name(pipeline), _name(step)
+        if tag is None:
+            found: PastRun[Any] = await self.runs(whose, state="done").last()
+            return found[name].out
+        rows = (await self.sql(_TAGGED, (whose, name, tag))).rows
+        if not rows:
+            raise NotFound(f"nothing of {name} of {whose} is tagged {tag!r}", mend=f"ashore tag @last:{whose} {name} {tag}")
+        ((run, invocation, output),) = rows
+        (one,) = [one for one in (await self.run(run)).invocations if one.id == invocation]
+        return one.outputs[output] if output >= 0 and one.elements is None else one.out
+
     async def _file_version(self, id: str) -> FileVersion:
         low, high = id_range(id.removeprefix(FILE_PREFIX))
         rows = await self._access.ask("files_like", {"low": low, "high": high})
@@ -148,7 +171,7 @@ class Catalogue:
     # --- anything ---
 
     async def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] = (), *, upto: int | None = None) -> Answer:
-        """What one statement answers, over the views runs, steps, artifacts, edges, params and triggers.
+        """What one statement answers, over the views runs, steps, artifacts, edges, params, triggers and tags.
 
         It sees everything up to position `upto`, by default what is durable now, or says how far it is behind.
         Raises `BadQuery` for a statement that is wrong or would write.
@@ -174,6 +197,11 @@ async def find_run(access: Access, id: str) -> PastRun[Any]:
         raise NotFound(f"{id!r} is the beginning of {len(rows)} runs: {ids}" if rows else f"no run {id!r} is on record")
     (run,) = await past_runs(access, rows)
     return run
+
+
+def _name(work: Any) -> str:
+    name: str = work.name if isinstance(work, Work) else work
+    return name
 
 
 async def past_runs(access: Access, rows: Sequence[Mapping[str, Any]]) -> list[PastRun[Any]]:

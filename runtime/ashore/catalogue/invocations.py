@@ -126,6 +126,7 @@ class Invocation(Generic[T_co]):
 
     def _artifact(self, row: Mapping[str, Any]) -> Artifact[Any]:
         made = {"no": self._row["origin"] or self.no, "invocation": self._row["made_by"], "run": self.cached_from or self.run}
+        made |= {"found_in": self.run, "found_as": self._row["invocation"]}
         return Artifact(self._access, {**self._row, **made, "kind": "reused" if self.cached_from else "made", **row})
 
     def _output(self, place: int) -> Artifact[Any] | None:

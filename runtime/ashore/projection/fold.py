@@ -32,6 +32,7 @@ from ashore.events import (
     StepRan,
     StepSkipped,
     StepStarted,
+    Tagged,
 )
 from ashore.ids import InvocationId, RunId, hash_id
 from ashore.projection.passed import awaited_rows, made_of_rows
@@ -415,6 +416,10 @@ class Projection:
     def _refused(self, event: ArrivalRefused, position: int) -> None:
         self._rows["arrival"].append((position, event.trigger, event.path, None, None, event.reason, event.at))
 
+    def _tagged(self, event: Tagged, position: int) -> None:
+        what = (event.name, event.pipeline, event.step, event.made_in, event.invocation, event.output)
+        self._rows["tag"].append((position, *what, event.at))
+
     def _owner_seen(self, event: OwnerSeen, position: int) -> None:
         self._rows["owner"].append((event.owner, event.pid, event.host, event.user, event.command, event.at))
 
@@ -453,6 +458,7 @@ _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     CancelAsked: Projection._cancel_asked,
     Arrived: Projection._arrived,
     ArrivalRefused: Projection._refused,
+    Tagged: Projection._tagged,
 }
 
 

@@ -94,6 +94,7 @@ READING: Final = Table("reading", ("step", "argument"), ("step", "argument", "fi
 GIVEN: Final = Table("given", ("run", "argument"), ("run", "argument", "file"))
 ARRIVAL: Final = Table("arrival", ("no",), ("no", "trigger", "path", "version", "file", "reason", "at"))
 OWNER: Final = Table("owner", ("id",), ("id", "pid", "host", "user", "command", "at"))
+TAG: Final = Table("tag", ("no",), ("no", "name", "pipeline", "step", "run", "invocation", "output", "at"))
 ENVIRONMENT: Final = Table("environment", ("id",), ("id", "python", "platform", "versions", "git_commit"))
 CODE: Final = Table(
     "code", ("id", "step"), ("id", "step", "role", "file", "line", "parts", "doc", "places", "unfollowed", "ignored")
@@ -101,5 +102,5 @@ CODE: Final = Table(
 
 TABLES: Final = (
     *(RUN, CALL, STEP, FORM, OUTCOME, REUSE, FAN, TROUBLE, OUTPUT, USE, AWAITED, MADE_OF, FILE, READING, GIVEN),
-    *(ARRIVAL, OWNER, ENVIRONMENT, CODE),
+    *(ARRIVAL, TAG, OWNER, ENVIRONMENT, CODE),
 )

@@ -127,5 +127,5 @@ def _what_is_wrong(reason: str, sql: str) -> str:
     shown = " ".join(sql.split())[:200]
     if "not authorized" in reason or "readonly" in reason or "query_only" in reason:
         return f"the index can only be read: {shown!r} would write, or reach outside; use select"
-    hint = "; the views are runs, steps, artifacts, edges, params, triggers" if "no such" in reason else ""
+    hint = "; the views are runs, steps, artifacts, edges, params, triggers, tags" if "no such" in reason else ""
     return f"{reason}{hint}: {shown!r}"

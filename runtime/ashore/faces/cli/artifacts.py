@@ -22,6 +22,7 @@ from artifacts a join runs r on r.id = a.run
 where a.kind <> 'file'
   and (:step is null or a.step = :step) and (:type is null or instr(lower(a.type), lower(:type)) > 0)
   and (:pipeline is null or r.pipeline = :pipeline) and (:digest is null or a.digest like :digest)
+  and (:tag is null or a.id in (select artifact from tags where tag = :tag and is_current))
 order by r.no desc, a.made desc, a.id limit :limit
 """
 _OF_RUN: Final = """
@@ -32,6 +33,7 @@ join artifacts a on a.invocation = coalesce(s.cached_invocation, s.invocation) a
 where s.run = :run
   and (:step is null or s.step = :step) and (:type is null or instr(lower(a.type), lower(:type)) > 0)
   and (:pipeline is null or s.pipeline = :pipeline) and (:digest is null or a.digest like :digest)
+  and (:tag is null or a.id in (select artifact from tags where tag = :tag and is_current))
 order by s.no, a.output limit :limit
 """
 
@@ -45,6 +47,7 @@ class Wanted(NamedTuple):
     pipeline: str | None = None
     digest: str | None = None
     """The beginning of the digest."""
+    tag: str | None = None
     limit: int = 20
 
 

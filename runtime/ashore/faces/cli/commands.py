@@ -264,6 +264,7 @@ def lineage(artifact: str, down: bool) -> int:
 @click.option("--step", metavar="NAME", help="Of this step only.")
 @click.option("--type", "type_", metavar="TEXT", help="Whose type has this in its name, such as frame.")
 @click.option("--pipeline", metavar="NAME", help="Of this pipeline only.")
+@click.option("--tag", metavar="NAME", help="That have this tag now.")
 @click.option("--digest", metavar="HEX", help="With this digest, or one that begins so.")
 @click.option("-n", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many at most.")
 def artifacts(run: str | None, type_: str | None, **wanted: Any) -> int:
@@ -286,9 +287,22 @@ def cat(artifact: str, step: str | None, output: int | None, rows: int, raw: boo
 
 
 @commands.command()
+@click.argument("run")
+@click.argument("step")
+@click.argument("name")
+@click.option("--output", type=click.IntRange(min=0), metavar="N", help="Which output, of a step that has several.")
+def tag(run: str, step: str, name: str, output: int | None) -> int:
+    """Give what a step of a run made a name, such as champion: the last one of a step that got it has it.
+
+    In a pipeline, latest("retrain", "fit", tag="champion") is it from then on.
+    """
+    return _do("tagging:tag", run=run, step=step, tag=name, output=output)
+
+
+@commands.command()
 @click.argument("query")
 def sql(query: str) -> int:
-    """Ask the index in SQL. Views: runs, steps, artifacts, edges, params, triggers."""
+    """Ask the index in SQL. Views: runs, steps, artifacts, edges, params, triggers, tags."""
     return _do("looking:sql", query=query)
 
 

@@ -32,6 +32,7 @@ from ashore.events import (
     StepRan,
     StepSkipped,
     StepStarted,
+    Tagged,
     decode,
     text_path,
 )
@@ -224,6 +225,9 @@ def _other_line(event: Event) -> str:
             return f"arrived {text_path(event.path)}, version {event.version}, {event.size:,} bytes"
         case ArrivalRefused():
             return f"refused {text_path(event.path)}: {event.reason}"
+        case Tagged():
+            output = f"[{event.output}]" if event.output > 0 else ""
+            return f"tagged {event.step}{output} of run {event.made_in[:SHORT]} of {event.pipeline} as {event.name!r}"
         case ServingStarted():
             return f"serving {', '.join(event.pipelines)}"
         case _:

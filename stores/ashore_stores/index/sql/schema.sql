@@ -201,6 +201,18 @@ create table arrival (
 ) strict;
 create index arrival_path on arrival (path);
 
+create table tag (
+  no         integer primary key,       -- its position in the log
+  name       text not null,
+  pipeline   text not null,
+  step       text not null,
+  run        text not null,             -- run.id
+  invocation blob not null,
+  output     integer not null,          -- -1: all of them
+  at         real not null
+) strict;
+create index tag_name on tag (pipeline, step, name, no);
+
 -- runs: one row for each run.
 --   no            its place in the order of the log
 --   id            20 hex digits
@@ -361,3 +373,20 @@ select
 from arrival a
 left join file f on f.id = a.file
 left join run r on r.trigger = a.trigger and r.arrivals_after < a.no and r.arrivals_upto >= a.no and a.reason is null;
+
+-- tags: one row for each time that an artifact was tagged.
+--   no            its place in the order of the log
+--   tag, pipeline, step, run (the one it was found in), output (-1: all), at
+--   artifact      its id (of all outputs: of the first)
+--   is_current    1 for the last one of this tag, pipeline and step: what `latest(..., tag=...)` finds
+create view tags as
+select
+  t.no, t.name as tag, t.pipeline, t.step, t.run, lower(hex(t.invocation)) as invocation, t.output, t.at,
+  lower(hex(m.invocation)) || ':' || max(t.output, 0) || '@' || mr.id as artifact,
+  t.no = (select max(l.no) from tag l where l.pipeline = t.pipeline and l.step = t.step and l.name = t.name) as is_current
+from tag t
+left join run r on r.id = t.run
+left join step s on s.run = r.no and s.invocation = t.invocation
+left join reuse u on u.step = s.no
+left join step m on m.no = coalesce(u.origin, s.no)
+left join run mr on mr.no = m.run;
