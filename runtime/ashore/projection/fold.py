@@ -37,6 +37,7 @@ from ashore.events import (
 from ashore.ids import InvocationId, RunId, hash_id
 from ashore.projection.passed import awaited_rows, made_of_rows
 from ashore.projection.references import REFERRING, Unknown, referred
+from ashore.projection.rows import OpenRun, add, grouped, number
 from ashore.projection.tables import APPENDED
 from ashore.projection.texts import SHOWN_LENGTH, json_text, shown, told
 from ashore_stores.index.changes import (
@@ -58,32 +59,13 @@ from ashore_stores.index.changes import (
 _CACHED_TEXTS: Final = 10_000
 _CACHED_REUSE: Final = 200_000
 
-_POSITIVE: Final = (1 << 63) - 1
-
-
-class _Run:
-    """A run whose events may still come, and the numbers of its invocations."""
-
-    __slots__ = ("is_new", "is_over", "is_whole", "no", "origins", "steps")
-
-    def __init__(self, no: int, *, is_whole: bool, is_new: bool) -> None:
-        self.no = no
-        self.steps: dict[InvocationId, int] = {}
-        self.origins: dict[int, int] = {}
-        """Of reused invocations: the number of the one that made the outputs."""
-        self.is_whole = is_whole
-        """Whether `steps` has all of them: its first event was seen here."""
-        self.is_new = is_new
-        """Whether its row is of this slice."""
-        self.is_over = False
-
 
 class Projection:
     """Folds events into changes, slice by slice: `unknown`, `learn`, `fold`, `take`."""
 
     def __init__(self, last_step: int = 0) -> None:
         self._last_step = last_step
-        self._runs: dict[RunId, _Run] = {}
+        self._runs: dict[RunId, OpenRun] = {}
         self._made: dict[tuple[RunId, InvocationId], int] = {}
         self._params: dict[tuple[tuple[str, bytes], ...], str] = {}
         self._calls: dict[Row, int] = {}
@@ -137,7 +119,7 @@ class Projection:
 
     def learn_run(self, run: RunId, no: int) -> None:
         """A run of the index that events of this slice are about."""
-        self._runs.setdefault(run, _Run(no, is_whole=False, is_new=False))
+        self._runs.setdefault(run, OpenRun(no, is_whole=False, is_new=False))
 
     def learn_step(self, run: RunId, invocation: InvocationId, no: int, origin: int | None) -> None:
         """An invocation of the index, and the number of the one whose outputs it reuses."""
@@ -161,18 +143,18 @@ class Projection:
     def take(self) -> list[Change]:
         """The changes of the slice; the next one begins."""
         changes: list[Change] = []
-        _add(changes, Put(RUN, [tuple([row[name] for name in RUN.columns]) for row in self._new_runs.values()]))
-        changes += _grouped(self._old_runs)
-        _add(changes, Put(STEP, self._steps))
-        _add(changes, Put(OUTCOME, list(self._outcomes.values())))
-        _add(changes, Put(REUSE, [(no, origin) for no, origin in self._reuse.items() if origin is not None]))
-        _add(changes, Remove(REUSE, [(no,) for no, origin in self._reuse.items() if origin is None]))
-        _add(changes, Keep(FAN, [(no, None, None, 0, 0, 0) for no in self._fans | self._counts]))
-        _add(changes, Set(FAN, ("elements", "skipped"), [(*sizes, no) for no, sizes in self._fans.items()]))
-        _add(changes, Add(FAN, ("done", "cached", "failed"), [(*counts, no) for no, counts in self._counts.items()]))
-        _add(changes, Keep(FILE, list(self._files.values())))
+        add(changes, Put(RUN, [tuple([row[name] for name in RUN.columns]) for row in self._new_runs.values()]))
+        changes += grouped(self._old_runs)
+        add(changes, Put(STEP, self._steps))
+        add(changes, Put(OUTCOME, list(self._outcomes.values())))
+        add(changes, Put(REUSE, [(no, origin) for no, origin in self._reuse.items() if origin is not None]))
+        add(changes, Remove(REUSE, [(no,) for no, origin in self._reuse.items() if origin is None]))
+        add(changes, Keep(FAN, [(no, None, None, 0, 0, 0) for no in self._fans | self._counts]))
+        add(changes, Set(FAN, ("elements", "skipped"), [(*sizes, no) for no, sizes in self._fans.items()]))
+        add(changes, Add(FAN, ("done", "cached", "failed"), [(*counts, no) for no, counts in self._counts.items()]))
+        add(changes, Keep(FILE, list(self._files.values())))
         for table, change in APPENDED.items():
-            _add(changes, change(table, self._rows[table.name]))
+            add(changes, change(table, self._rows[table.name]))
         self._forget()
         self._clear()
         return changes
@@ -201,7 +183,7 @@ class Projection:
         if event.run in self._runs:
             self.strays += 1
             return
-        self._runs[event.run] = _Run(position, is_whole=True, is_new=True)
+        self._runs[event.run] = OpenRun(position, is_whole=True, is_new=True)
         arrivals = event.arrivals
         self._new_runs[position] = dict.fromkeys(RUN.columns) | {
             "no": position,
@@ -222,7 +204,7 @@ class Projection:
         }
         self._rows["given"] += [(position, use.argument, self._file(use)) for use in event.files]
 
-    def _run_changed(self, run: RunId, values: dict[str, Any]) -> _Run | None:
+    def _run_changed(self, run: RunId, values: dict[str, Any]) -> OpenRun | None:
         known = self._runs.get(run)
         if known is None:
             self.strays += 1
@@ -288,7 +270,7 @@ class Projection:
         shared = (call.step, call.scope, call.code, call.fan)
         known = self._calls.get(shared)
         if known is None:
-            known = self._calls[shared] = _number(call.step.encode(), call.scope.encode(), call.code, b"1" if call.fan else b"")
+            known = self._calls[shared] = number(call.step.encode(), call.scope.encode(), call.code, b"1" if call.fan else b"")
             self._rows["call"].append((known, *shared))
         return known
 
@@ -296,11 +278,11 @@ class Projection:
         shared = (outputs, format, type, inline)
         known = self._forms.get(shared)
         if known is None:
-            known = self._forms[shared] = _number(str(shared).encode())
+            known = self._forms[shared] = number(str(shared).encode())
             self._rows["form"].append((known, *shared))
         return known
 
-    def _took(self, run: _Run, no: int, inputs: Iterable[Input], files: Iterable[FileUse]) -> None:
+    def _took(self, run: OpenRun, no: int, inputs: Iterable[Input], files: Iterable[FileUse]) -> None:
         uses = self._rows["use"]
         for taken in inputs:
             source = run.steps.get(taken.producer)
@@ -319,7 +301,7 @@ class Projection:
             self._not_reused(self._runs[run], no)
         return no
 
-    def _not_reused(self, run: _Run, no: int) -> None:
+    def _not_reused(self, run: OpenRun, no: int) -> None:
         if run.origins.pop(no, None) is not None:
             self._reuse[no] = None
 
@@ -365,7 +347,7 @@ class Projection:
             row = (no, place, output.digest, output.size, output.format, output.type, output.data is not None)
             self._rows["output"].append(row)
 
-    def _reused(self, run: _Run, no: int, event: StepRan) -> None:
+    def _reused(self, run: OpenRun, no: int, event: StepRan) -> None:
         made = self._runs.get(event.reused_run)
         origin = made.steps.get(event.reused_invocation) if made else None
         if made is None or origin is None:
@@ -460,21 +442,3 @@ _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     ArrivalRefused: Projection._refused,
     Tagged: Projection._tagged,
 }
-
-
-def _add(changes: list[Change], change: Change) -> None:
-    if change.rows:
-        changes.append(change)
-
-
-def _grouped(changed: dict[int, dict[str, Any]]) -> list[Change]:
-    """Changes of rows that are there, those of the same columns together."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for no, values in changed.items():
-        groups.setdefault(tuple(values), []).append((*values.values(), no))
-    return [Set(RUN, columns, rows) for columns, rows in groups.items()]
-
-
-def _number(*parts: bytes) -> int:
-    """A number for what many rows share: a hash, so that it is the same in every index."""
-    return int.from_bytes(hash_id(*parts)[:8], "big") & _POSITIVE
