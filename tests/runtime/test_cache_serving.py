@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ashore import File, GraphError, Handle, Run, RunFailed, Runtime, each, pipeline, step
+from ashore import File, GraphError, Handle, Run, RunFailed, Runtime, Secret, each, pipeline, secret, step
 from ashore.engine.flights import Flights
 from ashore.engine.values import load_output
 from ashore.events import ElementsRan, Invoked, RunStarted, StepRan, decode
@@ -348,6 +348,33 @@ async def test_of_outputs_that_were_made_side_by_side_the_first_committed_is_ser
         assert served == f"score of {load_output(fits[0].outputs[0], {})}"
         assert len({event.outputs for event in fits}) == 2
         assert not any(event.renews for event in fits)
+
+
+async def test_why_tells_which_of_several_outputs_is_served(rt: Runtime) -> None:
+    first = await started(rt, retrain("mon"))
+    second = await started(rt, retrain("mon").refresh("fit"))
+    third = await started(rt, retrain("mon"))
+    (reason,) = (await third.why())["fit"]
+    assert reason.cached_from == second.id
+    (note,) = reason.notes
+    assert f"2 different outputs (runs {first.id[:8]}, {second.id[:8]})" in note
+    assert f"that of run {second.id[:8]} is served" in note
+
+
+# Secrets.
+
+
+async def test_the_value_of_a_secret_is_in_no_key(clock: ManualClock) -> None:
+    @step(cache=True)
+    async def fetch(day: str, token: Secret = secret("TOKEN")) -> str:
+        OUTSIDE.called("fetch")
+        return f"{day} {len(token.value)}"
+
+    stack = MemoryStack(clock=clock)
+    for value in ("first", "another"):
+        async with Runtime(stack, secrets={"TOKEN": value}):
+            assert await fetch("mon") == "mon 5"
+    assert OUTSIDE.taken() == ["fetch"]
 
 
 # Early cut-off.

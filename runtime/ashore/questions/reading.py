@@ -125,4 +125,4 @@ async def _made_at(log: EventLog, position: Position, key: CacheKey) -> list[Mad
     event = await event_at(log, position)
     if not isinstance(event, StepRan) or event.reused_run or event.key != key:
         return []
-    return [Made(event.run, tuple(output.identity for output in event.outputs))]
+    return [Made(event.run, tuple(output.identity for output in event.outputs), event.renews)]

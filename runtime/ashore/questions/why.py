@@ -24,6 +24,8 @@ class Made(NamedTuple):
 
     run: RunId
     content: tuple[bytes, ...]
+    renews: bool = False
+    """Whether it was made to be served in the place of those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,9 @@ def _rivals(record: Record, one: Invocation) -> Iterator[str]:
     made = record.made.get(one.outcome.key, ()) if isinstance(one.outcome, StepRan) else ()
     if len({each.content for each in made}) > 1:
         runs = ", ".join(dict.fromkeys(each.run[:SHORT] for each in made))
-        yield f"its key has {len({each.content for each in made})} different outputs (runs {runs}): the first one is served"
+        renewed = [each.run[:SHORT] for each in made if each.renews]
+        served = f"that of run {renewed[-1]} is served, which renewed it" if renewed else "the first one is served"
+        yield f"its key has {len({each.content for each in made})} different outputs (runs {runs}): {served}"
 
 
 # --- what ran ---

@@ -220,7 +220,8 @@ def _other_line(event: Event) -> str:
             commit = f", commit {event.commit[:SHORT]}" if event.commit else ""
             return f"Python {event.python}, {event.platform}, {plural(len(event.versions), 'distribution')}{commit}"
         case StepDefined():
-            return f"{event.role} {event.step} is {event.code.hex()[:SHORT]} ({event.file}:{event.line})"
+            left = f", {plural(len(event.unfollowed), 'thing')} not followed" if event.unfollowed else ""
+            return f"{event.role} {event.step} is {event.code.hex()[:SHORT]} ({event.file}:{event.line}){left}"
         case Arrived():
             return f"arrived {text_path(event.path)}, version {event.version}, {event.size:,} bytes"
         case ArrivalRefused():
