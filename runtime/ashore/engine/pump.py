@@ -67,6 +67,10 @@ class Pumps(Generic[Unit]):
         self.stopping = False
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    @property
     def tasks(self) -> int:
         return len(self._tasks)
 
@@ -335,8 +339,13 @@ def _differs(context: Context, base: Context) -> bool:
 
 
 def current_task() -> asyncio.Task[Any] | None:
-    """The task that is running."""
-    return asyncio.current_task()
+    """The task that is running; None if no loop is."""
+    return asyncio.current_task() if asyncio._get_running_loop() is not None else None
+
+
+def is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the loop that is running, in this thread."""
+    return asyncio._get_running_loop() is loop
 
 
 async def give_way() -> None:

@@ -17,7 +17,8 @@ from ashore.engine.live.counting import Counting
 from ashore.engine.live.endings import Broken, kept, outputs_of_body, stored, what_broke
 from ashore.engine.live.parking import PATIENCE, Parking
 from ashore.engine.live.record import Record
-from ashore.engine.live.turnstile import SEEN, Turnstile
+from ashore.engine.live.turnstile import SEEN, Turnstile, wake
+from ashore.engine.live.watching import Watch
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, current_task, is_cancelled_from_outside
@@ -55,12 +56,16 @@ class Parts:
 class Bodies:
     """All bodies of one run, and what they share."""
 
+    turnstile: Turnstile
+    watch: Watch
+    is_closed = False
+    """Whether the run is over."""
+
     def __init__(self, parts: Parts) -> None:
         self.graph = parts.graph
         self.means = parts.means
         self.record = Record()
         self.has_blobs = True
-        self.turnstile: Turnstile
         self._root: Body | None = None
         self.result: Any = None
         """What the run's own body returned, as a template."""
@@ -95,12 +100,18 @@ class Bodies:
         pumps.stays = True
         self.future = pumps.future
         self.turnstile = Turnstile(self._parts.machine.keep_order(), pumps, self._passed)
+        self.watch = Watch(self._parts.run, pumps.loop, self.means.ports.clock.monotonic)
 
     def close(self) -> None:
         """Nothing more begins."""
         for timer in (self._timer, self._resting):
             if timer is not None:
                 timer.cancel()
+        self.is_closed = True
+        if self.watch.left():
+            for node in self.graph.nodes:
+                if type(node.waiters) is list:  # nobody waits for ever
+                    wake(node.waiters)
 
     def begin(self) -> None:
         """Call the run's own body, if it has one."""
@@ -108,11 +119,11 @@ class Bodies:
         if bound is not None:
             self._parts.machine.body_began()
             self._root = Body(self, bound.work)
-            self._root_task = self._spawn(self._root, self._run_root(self._root, bound.arguments))
+            self._root.task = self._root_task = self._spawn(self._root, self._run_root(self._root, bound.arguments))
 
     async def _run_root(self, body: Body, arguments: Mapping[str, Any]) -> None:
         try:
-            self.result = body.returned(await body.work.fn(**arguments))
+            self.result = body.returned(await self.watch.driven(body, arguments))
             self.result = await kept(body.work, self.result, self.means)
         except BaseException as error:  # noqa: BLE001  # whatever the user's body raises fails the run
             self._raised = self._taken(error, body)
@@ -130,20 +141,22 @@ class Bodies:
 
     # What bodies ask for.
 
-    def touched(self) -> None:
+    def touched(self, body: Body) -> None:
         """A body makes a call."""
         turnstile = self.turnstile
-        if turnstile.is_solo and current_task() is not self._root_task:
+        if not turnstile.is_solo or current_task() is not self._root_task:
+            self.watch.note(body)
             turnstile.is_solo = False
         turnstile.stir()
 
-    def waits(self) -> None:
+    def waits(self, body: Body) -> None:
         """The running task is about to wait for an outcome."""
         turnstile = self.turnstile
         if turnstile.is_solo and current_task() is self._root_task:
             self.admit(here=True)
             turnstile.rest()
         else:
+            self.watch.note(body)
             turnstile.is_solo = False
             turnstile.stir()
             self.admit()
@@ -212,7 +225,7 @@ class Bodies:
                 break
             node.code = code
         self._admit([node for node in new if not self._is_parked(node)])
-        if not (here and self._pumps.work_here()):
+        if not (here and self.watch.worked(self._pumps.work_here)):
             self._pumps.wake()
         self.turnstile.turn()
 
@@ -375,10 +388,11 @@ class Bodies:
         body = Body(self, node.work, f"{node.scope}/{node.work.name}:{node.invocation.hex()[:8]}".removeprefix("/"), node)
         started = self.means.ports.clock.now()
         current_scope.set(body)
+        body.task = current_task()
         error: Exception | None = None
         returned: Any = None
         try:
-            returned = body.returned(await node.work.fn(**bound.arguments))
+            returned = body.returned(await self.watch.driven(body, bound.arguments))
         except BaseException as raised:  # noqa: BLE001  # whatever the user's body raises fails the sub-run
             error = self._taken(raised, body)
         finally:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ashore.calls import Bound
 from ashore.engine.live.passing import Given, dumped, is_recordable, made_node
-from ashore.engine.live.turnstile import CALLER, SEEN
+from ashore.engine.live.turnstile import CALLER, SEEN, Waiter
 from ashore.engine.pump import give_way
 from ashore.engine.state import DONE
 from ashore.engine.values import load_blobs, load_source, outputs_at
-from ashore.errors import GraphError
+from ashore.errors import GraphError, RunCancelled
 from ashore.graph import Argument, Node, Ref, Source, Wiring, identity_of
 from ashore.handles import Handle
 from ashore.ids import InvocationId
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 _SLICE = 64
 """Awaits of what is there already, after which the loop has a turn."""
+
+
+def _add_waiter(node: Node, waiter: Waiter) -> None:
+    if node.waiters is None:
+        node.waiters = [waiter]
+    else:
+        node.waiters.append(waiter)
 
 
 class Body(Wiring):
@@ -41,6 +48,8 @@ class Body(Wiring):
         """Invocations that were asked for in it and whose outcomes have not passed yet."""
         self.finished: Any = None
         """What waits until nothing is pending."""
+        self.task: Any = None
+        """The task that it runs on; others are those that it started."""
         self._bodies = bodies
         self._awaits = 0
         self.given = Given(scope)
@@ -50,11 +59,12 @@ class Body(Wiring):
     def called(self, bound: Bound) -> Any:
         """Take a call: it starts when the body next suspends."""
         if self.is_over:
+            self._bodies.watch.too_late(self, repr(bound))
             raise GraphError(
                 f"{bound!r} was called after the body of {self.work.name} had returned",
                 mend="Await every task that makes calls before the pipeline returns, in a TaskGroup for instance",
             )
-        self._bodies.touched()
+        self._bodies.touched(self)
         return super().called(bound)
 
     async def wait(self, handle: Handle[Any]) -> Any:
@@ -93,15 +103,15 @@ class Body(Wiring):
         if self.is_over:
             raise GraphError(f"{name}() was called after the body of {self.work.name} had returned")
         bodies = self._bodies
-        bodies.touched()
+        bodies.touched(self)
         invocation = bodies.counting.next(identity_of(self._scope, name.encode(), ()), f"ashore.{name}")
         return bodies.state(invocation, name, self._scope, partial(make, bodies.means.ports))
 
     def _look(self, *nodes: Node) -> None:
         """Let pass what may, up to the first of these: it may be there without anybody's having to wait."""
         for node in nodes:
-            node.waiters = [CALLER] if node.waiters is None else [CALLER, *node.waiters]
-        self._bodies.waits()
+            _add_waiter(node, CALLER)
+        self._bodies.waits(self)
         for node in nodes:
             if node.waiters is not SEEN:
                 node.waiters.remove(CALLER)
@@ -111,11 +121,13 @@ class Body(Wiring):
         bodies = self._bodies
         future = bodies.future()
         for node in nodes:
-            node.waiters = [*(node.waiters or ()), future]
+            _add_waiter(node, future)
         try:
             await future
         finally:
             bodies.turnstile.stir()
+        if bodies.is_closed:
+            raise RunCancelled(f"{nodes[0]!r} has no outcome: its run is over")
 
     async def _take_turns(self) -> None:
         """Let the loop have a turn now and then, though nothing has to be waited for."""

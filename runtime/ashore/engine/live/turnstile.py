@@ -15,7 +15,7 @@ being at rest after `PATIENCE` turns.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Final, Protocol
 
@@ -58,6 +58,16 @@ class Turns(Protocol):
     def is_quiet(self) -> bool:
         """Whether the loop has nothing else to do now. False where it cannot be told."""
         ...
+
+
+def wake(waiters: Iterable[Waiter]) -> bool:
+    """Wake those that still wait; whether there were any."""
+    woken = False
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+            woken = True
+    return woken
 
 
 class Turnstile:
@@ -131,10 +141,8 @@ class Turnstile:
             node = heappop(self._recorded)[2] if self._recorded else self._settled.popleft()
             waiters, node.waiters = node.waiters, SEEN
             self._passed(node)
-            for waiter in waiters or ():
-                if not waiter.done():
-                    waiter.set_result(None)
-                    self._is_at_rest = False
+            if waiters and wake(waiters):
+                self._is_at_rest = False
             if not self._is_at_rest and not self.is_solo:
                 self._watch()
         if self._is_at_rest and self.rested is not None:
