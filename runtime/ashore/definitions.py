@@ -67,6 +67,11 @@ class Definition:
         if self.is_async and (options.process or options.seed is not None):
             raise _needs_no_process(self, "process" if options.process else "seed")
         policy = options.policy
+        if not options.store and not self.is_async and options.needs_process:
+            what = f"{self.name} needs a process of its own, from where a value cannot be handed on in memory"
+            raise GraphError(
+                what, where=self.where, mend="Take store=False out, or process=, seed=, timeout=, deadline=, memory=, gpus="
+            )
         if policy is None:
             return options
         check_key(policy, self.name, self.where, self.binder.names)

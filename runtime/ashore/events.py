@@ -26,6 +26,9 @@ from ashore.records import Output as Output
 from ashore.spaces import RunSpace as RunSpace
 from ashore_stores.keys import Digest
 
+UNSTORED: Final = "unstored/1"
+"""The format of an output that was handed on in memory: its digest names no blob, its content is its recipe."""
+
 
 class _Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Something that happened."""

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, Unpack
 import msgspec
 
 from ashore.durations import seconds_of
-from ashore.errors import GraphError, NotInThisVersion, WrongArgument, did_you_mean, user_line
+from ashore.errors import GraphError, WrongArgument, did_you_mean, user_line
 from ashore.fingerprint import Cache
 from ashore.policies import POLICY_OPTIONS, Policy, PolicyOptions, policy_of
 
@@ -39,12 +39,19 @@ class Options(msgspec.Struct, frozen=True):
     """A name for one call, so that calls that look equal are told apart."""
     declared: Cache = Cache()
     """What `cache=Cache(...)` says beside the code: more or less that counts."""
+    store: bool = True
+    """False: what the step makes is handed on in memory, and computed again where it is missing."""
     policy: Policy | None = None
     """What a step asks for around its call: retries, time limits, a share of the machine ...; None if it asks for nothing."""
     process: bool = False
     """Whether a `def` step runs in a process of its own."""
     seed: int | None = None
     """What random numbers start from in a `def` step, which then runs in a process of its own."""
+
+    @property
+    def needs_process(self) -> bool:
+        """Whether attempts of a `def` step with these options run in a process of their own, wherever it runs."""
+        return self.process or self.seed is not None or (self.policy is not None and self.policy.needs_process)
 
     @property
     def acts(self) -> bool:
@@ -79,18 +86,8 @@ def _changed(work: Any, options: Options, asked: PolicyOptions) -> Policy | None
     return policy_of(work.name, user_line(), asked, options.policy)
 
 
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "store": (None, True),
-}
-"""Options whose machinery comes later, with the values that ask for nothing."""
-
-
 def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) -> Options:
-    """The options of the step or pipeline `name`; raises `GraphError` for what is wrong or not in this version."""
-    for option, neutral in _NEUTRAL.items():
-        value = asked.get(option)
-        if not any(value is fine or (type(value) is type(fine) and value == fine) for fine in neutral):
-            raise _refused(name, where, option, value)
+    """The options of the step or pipeline `name`; raises `GraphError` for what is wrong."""
     policy = None if is_pipeline else policy_of(name, where, asked)
     limit, cache, on = asked.get("limit") if is_pipeline else None, asked.get("cache"), asked.get("on")
     if limit is not None and (type(limit) is not int or limit < 1):
@@ -99,7 +96,17 @@ def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) 
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')
     process, seed = _process(name, where, asked.get("process")), _seed(name, where, asked.get("seed"))
-    return Options(cache=is_cached, on=on, limit=limit, declared=declared, policy=policy, process=process, seed=seed)
+    options = Options(cache=is_cached, on=on, limit=limit, declared=declared, policy=policy, process=process, seed=seed)
+    return msgspec.structs.replace(options, store=_store(name, where, asked.get("store"), options))
+
+
+def _store(name: str, where: str, asked: Any, options: Options) -> bool:
+    if asked not in (None, True, False):
+        raise GraphError(f"{name}: store={asked!r} is neither True nor False", where=where, mend="Write store=False")
+    if asked is False and options.acts:
+        what = f"{name} acts on the world, and with store=False it would do so again where its value is missing"
+        raise GraphError(what, where=where, mend="Take effects= or store= out")
+    return asked is not False
 
 
 def _cache(name: str, where: str, asked: Any) -> tuple[bool | None, Cache]:
@@ -126,8 +133,3 @@ def _seed(name: str, where: str, value: Any) -> int | None:
         raise GraphError(f"{name}: seed={value!r} is no seed", where=where, mend="Give a whole number, 0 or more: seed=0")
     seed: int | None = value
     return seed
-
-
-def _refused(name: str, where: str, option: str, value: Any, how: str = "", mend: str = "") -> NotInThisVersion:
-    what = f"{name} asks for {option}={value!r}: {option} {how}is not in this version of ashore, and nothing is left out silently"
-    return NotInThisVersion(what, where=where, mend=mend or f"Take {option}= out")

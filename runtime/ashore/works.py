@@ -66,6 +66,8 @@ class Work(Generic[F_co, H_co]):
         """Whether `fn(**arguments)` is right for bound arguments: no *args, **kwargs or positional-only ones."""
         self._fn: Any = definition.fn if instance is _NOBODY else definition.fn.__get__(instance)
         self.__wrapped__ = self._fn
+        self.is_stored = definition.options.store
+        """Whether what it makes is stored; else it is handed on in memory."""
         self.supplied = definition.supplied
         """What the runtime gives beside the arguments: resources and secrets."""
         self._is_special = instance is not _NOBODY

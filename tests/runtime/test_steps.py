@@ -319,24 +319,6 @@ def test_options_are_read_and_changed_for_one_call() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
-    [
-        {"store": False},
-    ],
-    ids=lambda asked: next(iter(asked)),
-)
-def test_options_of_later_versions_are_refused_at_decoration(asked: dict[str, Any]) -> None:
-    (option,) = asked
-    with pytest.raises(NotInThisVersion) as caught:
-        step(**asked)(fit.fn)
-    error = caught.value
-    assert f"fit asks for {option}={asked[option]!r}" in error.what
-    assert "not in this version" in error.what
-    assert error.where == f"{__file__}:{fit.line}"
-    assert error.mend
-
-
-@pytest.mark.parametrize(
     ("asked", "what"),
     [
         ({"process": 1}, "process=1 is neither True nor False"),

@@ -14,7 +14,7 @@ from ashore.engine.means import Means
 from ashore.engine.processes import Stop
 from ashore.engine.sending import task_of
 from ashore.engine.units import Unit, blobs_needed, node_of
-from ashore.engine.values import Blobs
+from ashore.engine.values import Blobs, is_in_memory
 from ashore.ids import RunId
 from ashore.notices import log
 
@@ -51,7 +51,7 @@ class Away:
         policy = None if node.trials is None else node.trials.policy
         if policy is not None and policy.needs_process:
             return True
-        return self._means.processes.takes(node.work)
+        return self._means.processes.takes(node.work) and not any([is_in_memory(digest) for digest in blobs_needed(unit)])
 
     def blobs_here(self, unit: Unit) -> list[bytes]:
         """Digests of the blobs that this process must load before the unit can be called; another process loads its own."""

@@ -10,7 +10,7 @@ import msgspec
 from ashore.codec import decode, encode
 from ashore.engine.failures import exception_of, failure_of
 from ashore.errors import StepError
-from ashore.events import Failure, Output
+from ashore.events import UNSTORED, Failure, Output
 from ashore.materialize import dump_to
 from ashore.works import Work
 from ashore_stores.keys import Buffer
@@ -83,6 +83,8 @@ class Hiding:
             return
         for output in outputs:
             search = _Search(searched)
+            if output.format == UNSTORED:
+                continue
             if isinstance(output, Output):
                 search.write(output.data or b"")
             else:

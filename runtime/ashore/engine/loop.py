@@ -28,10 +28,11 @@ from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.taking import take_all
 from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
+from ashore.engine.unstored import Unstored
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
-from ashore.events import HELD, Event, Held, Output, RunEnded, RunSpace, StepSkipped, StepStarted
+from ashore.events import HELD, UNSTORED, Event, Held, Output, RunEnded, RunSpace, StepSkipped, StepStarted
 from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
@@ -54,9 +55,9 @@ class Drive:
 
     def __init__(self, means: Means, run: RunId, graph: Graph, context: Context, introduce: Introduce) -> None:
         """`introduce(work)` states what a step is, before it is called for the first time; it gives its code's id."""
-        self.means = means
-        self.run = run
-        self.graph = graph
+        self.unstored = Unstored(means, run, graph.nodes, context)
+        self.means = means = self.unstored.means
+        self.run, self.graph = run, graph
         self.machine = Machine(graph)
         self._over = anyio.Event()
         self.journal = Journal(means.log, run)
@@ -96,6 +97,7 @@ class Drive:
             await self.means.reuse.warm()
         self._pumps = Pumps(self.machine.ready, self._begin, self.idle, self._context, self.broken)
         self.means.reuse.running[self.run] = self.put_on_record
+        self.unstored.spawn = self.spawn
         try:
             if self.bodies is not None:
                 self.bodies.open(self._pumps)
@@ -312,7 +314,10 @@ class Drive:
         means, work = self.means, node_of(unit).work
         stored: list[Output] = []
         for output in outputs:
-            if type(output) is Large:
+            if type(output) is Large and output.format == UNSTORED:
+                stored.append(self.unstored.keep(node_of(unit), output))
+                self.outcomes.passed = self.unstored.settled
+            elif type(output) is Large:
                 stored.append(await store_large(means.artifacts, means.ports.workers, work, output))
             else:
                 stored.append(cast("Output", output))

@@ -30,6 +30,8 @@ class Outcomes:
     ) -> None:
         self.errors: dict[InvocationId, Exception] = {}
         """The exceptions of failed invocations, as they were raised here."""
+        self.passed: Callable[[Node], None] | None = None
+        """Told of each node that has its outputs, if anybody wants to know."""
         self._means = means
         self._run = run
         self._machine = machine
@@ -149,6 +151,8 @@ class Outcomes:
         self._journal.record(ran, key)
         self._ended[node.index] = ended
         self._machine.completed(node, ran.outputs)
+        if self.passed is not None:
+            self.passed(node)
         self._go_on()
 
     def _fail(self, node: Node, error: Exception, started: float, ended: float) -> None:

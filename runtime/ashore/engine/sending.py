@@ -18,7 +18,7 @@ from ashore.engine.invoke import files_of
 from ashore.engine.means import Means
 from ashore.engine.processes import Task
 from ashore.engine.units import Unit, blobs_needed, node_of
-from ashore.engine.values import Blobs, Item, Stored, load_output
+from ashore.engine.values import Blobs, Item, Stored, is_in_memory, load_output
 from ashore.errors import StepError
 from ashore.events import Output
 from ashore.graph import FileRef, Ref, Source, fill
@@ -60,6 +60,9 @@ def task_of(unit: Unit, means: Means) -> Task:
     """The attempt of a unit, for another process. Raises `StepError` for what cannot be sent there."""
     node = node_of(unit)
     work = node.work
+    if any([is_in_memory(digest) for digest in blobs_needed(unit)]):
+        what = f"{work.name} runs in a process of its own, and one of its inputs is only handed on in memory (store=False)"
+        raise StepError(what, where=f"{work.file}:{work.line}", mend="Take store=False from the step that makes it")
     secrets = tuple((name, secret.name, secret.value) for name, secret in _secrets(unit, means).items())
     task = Task(work, node.code, _arguments(unit), tuple(blobs_needed(unit)), tuple(files_of(unit)), secrets)
     task = task._replace(seed=work.definition.options.seed)

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from ashore.codec import decode, encode
 from ashore.errors import StepError
-from ashore.events import Output, raw_digest, text_digest
+from ashore.events import UNSTORED, Output, raw_digest, text_digest
 from ashore.files import File
 from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill, sources_in
 from ashore.ids import hash_id
-from ashore.materialize import check_loads_back, dump_to, dump_value, load_value, may_share
+from ashore.materialize import MaterializeError, check_loads_back, dump_to, dump_value, load_value, may_share, type_name
 from ashore.works import Work
 from ashore_stores.artifacts.base import ArtifactStore
+from ashore_stores.errors import Missing
 from ashore_stores.ports import Workers
 
 INLINE_LIMIT = 32 * 1024
@@ -28,8 +29,11 @@ INLINE_LIMIT = 32 * 1024
 _CHECK_AT_ONCE = 64 * 1024 * 1024
 """Bytes up to which a first value is loaded back and compared before it is published."""
 
-Blobs = Mapping[bytes, memoryview]
-"""Blobs that were loaded for a consumer, by digest."""
+Blobs = Mapping[bytes, Any]
+"""What was loaded for a consumer, by digest: blobs, and values that were handed on in memory."""
+
+_IN_MEMORY = b"in memory:"
+"""How the digest begins of what is no blob."""
 
 _CONSTANT = (int, str, float, bool, type(None), bytes)
 """Types whose values nobody can change, and which hold nothing else."""
@@ -109,12 +113,34 @@ def outputs_at(ref: Ref) -> Iterable[Output]:
 
 async def load_blobs(artifacts: ArtifactStore, digests: Iterable[bytes]) -> Blobs:
     """Load blobs, verified and mapped. Raises `Missing`, `Corrupt`."""
-    return {digest: await artifacts.load(text_digest(digest)) for digest in digests}
+    return {digest: await _load(artifacts, digest) for digest in digests}
+
+
+async def _load(artifacts: ArtifactStore, digest: bytes) -> Any:
+    try:
+        return await artifacts.load(text_digest(digest))
+    except Missing:
+        if not is_in_memory(digest):
+            raise
+        what = "this value was handed on in memory, within its run: it is not stored"
+        raise MaterializeError(what, mend="Take store=False from the step that made it, and run it again") from None
+
+
+def of_memory(name: bytes) -> bytes:
+    """The digest of a value that is handed on in memory: `name` is 18 bytes."""
+    return _IN_MEMORY + name.ljust(32 - len(_IN_MEMORY), b"\0")
+
+
+def is_in_memory(digest: bytes) -> bool:
+    """Whether it is no blob, but a value that this process hands on."""
+    return digest.startswith(_IN_MEMORY)
 
 
 def load_output(output: Output, blobs: Blobs) -> Any:
     """One stored value as a consumer receives it."""
     data = output.data
+    if output.format == UNSTORED:
+        return blobs[output.digest]
     return load_value(output.format, blobs[output.digest] if data is None else data)
 
 
@@ -140,7 +166,7 @@ def load_source(source: Source, blobs: Blobs) -> Any:
     if node.shared is not UNSET and source.output is None:
         return node.shared
     value = load_outputs(node.work, node.outputs, source.output, blobs)
-    if node.work.outputs is None and may_share(node.outputs[0].format, value):
+    if node.work.outputs is None and node.outputs[0].format != UNSTORED and may_share(node.outputs[0].format, value):
         node.shared = value
     return value
 
@@ -216,7 +242,7 @@ def load_item(item: Item, blobs: Blobs) -> Any:
 
 
 class Large(NamedTuple):
-    """A result too large for the log: to be stored as a blob."""
+    """A result that does not go into the log: it is stored as a blob, or (format `UNSTORED`) handed on in memory."""
 
     value: Any
     format: str
@@ -227,22 +253,26 @@ class Large(NamedTuple):
 
 def dump_result(work: Work[Any, Any], result: Any) -> list[Output | Large]:
     """A step's result in its stored form, checked. Raises `MaterializeError`, `StepError` (a wrong number of outputs)."""
-    several = work.outputs
+    several, dump = work.outputs, _dump if work.is_stored else _handed_on
     if several is None:
-        return [_dump(work, result, 0)]
+        return [dump(work, result, 0)]
     if isinstance(several, tuple):
-        return [_dump(work, getattr(result, name), place) for place, name in enumerate(several)]
+        return [dump(work, getattr(result, name), place) for place, name in enumerate(several)]
     if not isinstance(result, tuple) or len(result) != several:
         raise StepError(
             f"{work.name} is annotated to return a tuple of {several} outputs, but returned {_shape(result)}",
             where=f"{work.file}:{work.line}",
         )
-    return [_dump(work, value, place) for place, value in enumerate(result)]
+    return [dump(work, value, place) for place, value in enumerate(result)]
 
 
 def dump_whole(work: Work[Any, Any], value: Any) -> Output | Large:
     """A value that a body made, as one output. Raises `MaterializeError`."""
     return _dump(work, value, -1)
+
+
+def _handed_on(work: Work[Any, Any], value: Any, place: int) -> Output | Large:
+    return Large(value, UNSTORED, type_name(type(value)), b"", place)
 
 
 def _dump(work: Work[Any, Any], value: Any, place: int) -> Output | Large:

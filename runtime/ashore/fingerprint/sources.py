@@ -7,7 +7,7 @@ import linecache
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from ashore.fingerprint.closure import walked
@@ -20,6 +20,8 @@ def sources_of(function: Callable[..., Any], cache: Cache | None = None) -> dict
 
     A function whose file says something else by now than what runs is not shown as it stands there: the text says so.
     """
+    if isinstance(function, MethodType):
+        function = function.__func__
     if not isinstance(function, FunctionType):
         raise TypeError(f"{function!r} is no Python function")
     walk = walked(function, cache or Cache())

@@ -128,6 +128,7 @@ class Node:
         "fan",
         "given",
         "has_files",
+        "has_recipe",
         "index",
         "invocation",
         "is_reusable",
@@ -153,8 +154,9 @@ class Node:
         self.invocation = invocation
         self.fan = False
         self.has_files = False
-        self.is_reusable = False
-        """Whether a result may be served to other runs: at least one input is an artifact, or the step says so."""
+        self.is_reusable = self.has_recipe = False
+        """Whether a result may be served to other runs: at least one input is an artifact, or the step says so. And whether that
+        is so of what is handed on without being stored, and is equal by its recipe alone."""
         self.code: CodeId = CodeId(b"")
         self.consumers: list[Node] = []
         """Who needs its whole outcome."""

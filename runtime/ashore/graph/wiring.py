@@ -7,7 +7,7 @@ exists only after its call.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from ashore.attempts import Trials
@@ -15,7 +15,7 @@ from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
 from ashore.definitions import Definition
 from ashore.elements import Each
-from ashore.errors import GraphError
+from ashore.errors import GraphError, NotInThisVersion
 from ashore.files import File
 from ashore.graph.nodes import (
     NOTHING_REPLACED,
@@ -235,6 +235,11 @@ def _note_inputs(node: Node, cache: bool | None) -> None:
             if type(source) is not Ref:
                 node.has_files = True
     node.is_reusable = has_inputs if cache is None else cache
+    if not node.work.is_stored:
+        node.has_recipe, node.is_reusable = node.is_reusable, False
+        if node.fan:
+            what = f"{node.work.name} has store=False and is called with each(...): that is not in this version of ashore"
+            raise NotInThisVersion(what, mend="Take store=False out, or let the step take the whole list")
 
 
 def wire(
@@ -259,8 +264,18 @@ def wire_step(bound: Bound, replaced: Mapping[Definition, Step[Any, Any]] = NOTH
 def _graph(wiring: Wiring, returned: Any) -> Graph:
     sources: list[Source] = []
     wiring.graph.result = result = wiring._template(returned, "result", sources, [])
+    check_stored(sources)
     _encoded("the pipeline's result", fill(result, lambda _: _PLACEHOLDER))
     return wiring.graph
+
+
+def check_stored(sources: Iterable[Source]) -> None:
+    """What a run gives is on record: it cannot be a value that is only handed on. Raises `GraphError`."""
+    for source in sources:
+        if type(source) is Ref and not source.node.work.is_stored:
+            name = source.node.work.name
+            what = f"the run's result would be what {name} makes, and with store=False that is only handed on, to other steps"
+            raise GraphError(what, mend=f"Return what a step makes of it, or take store=False from {name}")
 
 
 def _check_groups(work: Work[Any, Any], arguments: Sequence[Argument]) -> None:

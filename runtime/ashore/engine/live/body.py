@@ -13,7 +13,7 @@ from ashore.engine.pump import give_way
 from ashore.engine.state import DONE
 from ashore.engine.values import load_blobs, load_source, outputs_at
 from ashore.errors import GraphError, RunCancelled
-from ashore.graph import Argument, Node, Ref, Source, Wiring, identity_of
+from ashore.graph import Argument, Node, Ref, Source, Wiring, check_stored, identity_of
 from ashore.handles import Handle
 from ashore.ids import InvocationId
 from ashore.signatures import Parameter
@@ -151,7 +151,9 @@ class Body(Wiring):
     def returned(self, value: Any) -> Any:
         """What it returned, with a `Ref` in the place of each handle."""
         sources: list[Source] = []
-        return self._template(value, f"the result of {self.work.name}", sources, [])
+        result = self._template(value, f"the result of {self.work.name}", sources, [])
+        check_stored(sources)
+        return result
 
     def _ref(self, handle: Handle[Any]) -> Ref:
         if self.is_over:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from ashore.events import ElementsRan, Event, StepRan, decode, text_digest
+from ashore.events import UNSTORED, ElementsRan, Event, StepRan, decode, text_digest
 from ashore.faces.cli.session import Session, check_home, commanded, home_of
 from ashore.faces.cli.settings import DONE, FAILED, Settings
 from ashore.faces.cli.terminal import RED
@@ -104,10 +104,9 @@ def _not_there(stack: Stack, digest: bytes, position: Position) -> dict[str, Any
 
 def _blobs(event: Event) -> set[bytes]:
     """The artifacts that an event says are stored as blobs."""
-    if isinstance(event, StepRan):  # a fan-out's are those of its elements
-        return (
-            set() if event.elements >= 0 else {output.digest for output in event.outputs if output.data is None and output.digest}
-        )
+    if isinstance(event, StepRan):
+        made = () if event.elements >= 0 else event.outputs  # a fan-out's are those of its elements
+        return {output.digest for output in made if output.data is None and output.digest and output.format != UNSTORED}
     if not isinstance(event, ElementsRan):
         return set()
     return {
