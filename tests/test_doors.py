@@ -19,7 +19,7 @@ DOORS: dict[str, str] = {
         datasource deployer drift_detector each evaluator fixed new open pipeline preprocessor register resource run
         secret splitter start step trainer tuner approval first latest now random sleep strand tag until uuid within
     """,
-    "ashore.testing": "ManualClock MemoryStack Recorder Resumed assert_resumes",
+    "ashore.testing": "ManualClock MemoryStack Recorder Resumed assert_resumes replay",
     "ashore_stores": """
         ArtifactStore Batch Blob Buffer Change Claim Clock Closed Conflict Corrupt Cursor Damage Digest Disk DiskFile
         Entry EventLog Fenced FileStat Frame Full Judged LocalArtifactStore LogSettings LogStatistics

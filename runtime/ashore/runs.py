@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing
 from importlib import import_module
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import anyio
@@ -25,7 +26,7 @@ from ashore_stores.ports import Clock
 
 if TYPE_CHECKING:
     from ashore.driving import Drives
-    from ashore.questions import Code, Diff, Why
+    from ashore.questions import Code, Diff, Verified, Why
     from ashore.works import Step, Work
 
 T = TypeVar("T")
@@ -169,6 +170,19 @@ class Run(Generic[T_co]):
         """
         forked: Run[T_co] = await _questions().fork_run(self, pipeline, changed, effects=effects)
         return forked
+
+    async def verify(self, pipeline: Work[Any, Any] | None = None, /) -> Verified:
+        """Derive the run's decisions from its record once more, and compare: nothing of it executes.
+
+        The pipeline (imported from the recorded target, unless it is given) is wired with the recorded arguments; an `async def`
+        one cannot be, without executing it: its calls are taken as recorded then, and `notes` say so. Raises `TargetError`.
+        """
+        answer: Verified = await _questions().verify_run(self, pipeline)
+        return answer
+
+    async def export(self, path: str | PathLike[str]) -> None:
+        """Write its history into one file, for `ashore.testing.replay(path)`. Values that are blobs stay where they are."""
+        await _questions().export_run(self, path)
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end or where it is held now."""

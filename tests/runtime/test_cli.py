@@ -29,6 +29,8 @@ HELPS = [
     ["why"],
     ["diff"],
     ["code"],
+    ["verify"],
+    ["export"],
     ["fork"],
     ["log"],
     ["log", "verify"],

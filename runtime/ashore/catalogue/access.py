@@ -49,11 +49,12 @@ class Access:
         self.projector = Projector(log, index, ports.clock)
         self.freshness = Freshness(START)
         """Of the last answer, with the last notes since the beginning."""
-        self.home = ""
-        """Where the home is, if it is one that stands somewhere."""
+        self.home = self.root = ""
+        """Where the home is, if it is one that stands somewhere, and the project that it is of."""
         self._former: MetadataIndex | None = None
         """The index that could not be written: who is asking it goes on."""
         self._spare = spare
+        self.ports = ports
         self._clock = ports.clock
         self._workers = ports.workers
 

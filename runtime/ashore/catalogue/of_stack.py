@@ -14,5 +14,5 @@ def of_stack(stack: Stack, *, owned: bool = True) -> Catalogue:
     made = stack.index
     index = open_index(stack.ports.disk, stack.ports.random, stack.home.index, PROJECTION_VERSION) if made is None else made()
     catalogue = Catalogue(stack.log, stack.artifacts, index, stack.ports, spare=MemoryIndex, close=stack.aclose if owned else None)
-    catalogue._access.home = stack.home.path
+    catalogue._access.home, catalogue._access.root = stack.home.path, stack.home.root
     return catalogue

@@ -10,16 +10,18 @@ from typing import Any, Final
 from ashore.catalogue import Catalogue, PastRun, of_stack
 from ashore.catalogue.access import Access
 from ashore.catalogue.catalogue import find_run
+from ashore.engine.state import outputs_of
 from ashore.errors import InternalError
-from ashore.events import Event, Output, StepDefined, StepRan, decode
+from ashore.events import ElementsRan, Event, Output, StepDefined, StepRan, decode
 from ashore.ids import CacheKey, CodeId, RunId
 from ashore.questions.diffing import Side
 from ashore.questions.facts import Definition, Facts
+from ashore.questions.verifying import Recorded
 from ashore.questions.why import Made, Record
 from ashore.runs import Run
 from ashore_stores.errors import Missing
 from ashore_stores.keys import Position
-from ashore_stores.logs.base import EventLog
+from ashore_stores.logs.base import MARK_SIZE, EventLog
 
 _RUNS_COMPARED: Final = 20
 """Earlier runs of a pipeline that are looked at for the nearest call."""
@@ -55,17 +57,28 @@ async def side_of(run: PastRun[Any], access: Access) -> Side:
     return Side(run.id, run.state, await facts_of(access.log, run.id), {k: v for k, v in environment.items() if v})
 
 
+async def events_of(log: EventLog, run: str) -> list[Event]:
+    """A run's own events, in their order."""
+    frames = await log.about(run.encode())
+    found = [event for frame in frames for event in decode(frame.batch.body, frame.count)]
+    return [event for event in found if getattr(event, "run", None) == run]
+
+
 async def facts_of(log: EventLog, run: str) -> Facts:
     """A run's events, folded."""
-    topic = run.encode()
-    return Facts(
-        [
-            event
-            for frame in await log.about(topic)
-            for event in decode(frame.batch.body, frame.count)
-            if getattr(event, "run", None) == run
-        ]
-    )
+    return Facts(await events_of(log, run))
+
+
+async def recorded_of(log: EventLog, run: str) -> Recorded:
+    """A run's events, and what stands under the keys that it reused."""
+    events = await events_of(log, run)
+    keys: dict[CacheKey, None] = {}
+    for one in Facts(events):
+        if isinstance(one.outcome, StepRan) and one.outcome.reused_run:
+            keys[one.outcome.key] = None
+        if one.elements is not None:
+            keys |= {one.elements.keys[index]: None for index in one.elements.reused if index in one.elements.keys}
+    return Recorded(run, events, {key: [made for at in log.marked(key) for made in await _made_at(log, at, key)] for key in keys})
 
 
 async def definitions_of(access: Access, codes: Iterable[CodeId]) -> Mapping[bytes, Definition]:
@@ -122,7 +135,16 @@ async def _made(log: EventLog, keys: Iterable[CacheKey]) -> Mapping[CacheKey, Se
 
 
 async def _made_at(log: EventLog, position: Position, key: CacheKey) -> list[Made]:
+    """What the event at this position says was executed under the key."""
     event = await event_at(log, position)
-    if not isinstance(event, StepRan) or event.reused_run or event.key != key:
-        return []
-    return [Made(event.run, tuple(output.identity for output in event.outputs), event.renews)]
+    if isinstance(event, StepRan) and event.key == key and not event.reused_run:
+        return [Made(event.run, tuple(output.identity for output in event.outputs), event.renews)]
+    if isinstance(event, ElementsRan):
+        reused = dict(event.reused)
+        places = [place for place in range(len(event.indices)) if event.keys[place * MARK_SIZE : (place + 1) * MARK_SIZE] == key]
+        return [
+            Made(event.run, tuple(output.identity for output in outputs_of(event, place)))
+            for place in places
+            if event.indices[place] not in reused
+        ]
+    return []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ashore.testing.clock import ManualClock as ManualClock
     from ashore.testing.recorder import Recorder as Recorder
+    from ashore.testing.replay import replay as replay
     from ashore.testing.resuming import Resumed as Resumed
     from ashore.testing.resuming import assert_resumes as assert_resumes
     from ashore.testing.stacks import MemoryStack as MemoryStack
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "ashore.testing.clock": "ManualClock",
     "ashore.testing.recorder": "Recorder",
+    "ashore.testing.replay": "replay",
     "ashore.testing.resuming": "Resumed assert_resumes",
     "ashore.testing.stacks": "MemoryStack",
 }

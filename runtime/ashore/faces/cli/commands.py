@@ -223,6 +223,25 @@ def fork(run: str, arguments: tuple[str, ...], effects: str, target: str | None)
 
 
 @commands.command()
+@click.argument("run", default="@last")
+@click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
+def verify(run: str, target: str | None) -> int:
+    """Derive a run's decisions from its record once more and compare; executes nothing. Exit code 1 if one is not as recorded.
+
+    [default: @last]
+    """
+    return _do("deriving:verify", run=run, target=target)
+
+
+@commands.command()
+@click.argument("run")
+@click.argument("path")
+def export(run: str, path: str) -> int:
+    """Write a run's history into one file, for ashore.testing.replay(PATH) in your tests."""
+    return _do("deriving:export", run=run, path=path)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")
