@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, S
 
 import anyio
 
+from ashore import html
 from ashore.answers import answer_run
 from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
@@ -97,6 +98,10 @@ class Run(Generic[T_co]):
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {name}" for name, number in self._course.counts().items() if number)
         return f"<Run {self.id[:8]} of {self.pipeline}: {self.state}{f' ({counts})' if counts else ''}>"
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(f"{number} {name}" for name, number in self._course.counts().items() if number)
+        return html.title("run of", self.pipeline, self.id[:8], self.state) + html.facts([("steps", counts)])
 
     @property
     def state(self) -> str:

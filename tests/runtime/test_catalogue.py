@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any, assert_type
 
 import anyio
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 from tests.runtime.test_projection import batch
 
-from ashore import Handle, RunCancelled, RunFailed, pipeline, step
+from ashore import Handle, RunCancelled, RunFailed, Runtime, pipeline, step
 from ashore.catalogue import Artifact, Catalogue, FileVersion, NotFound, PastRun
 from ashore.codec import encode as packed
 from ashore.errors import AshoreError
@@ -36,6 +37,9 @@ from ashore.events import (
     StepSkipped,
     raw_digest,
 )
+from ashore.html import block as html_block
+from ashore.html import table as html_table
+from ashore.html import text as html_text
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId, hash_id
 from ashore_stores import MemoryArtifactStore, MemoryEventLog, MemoryHome, Sink, digest_of, system_ports
 from ashore_stores.index.base import BadQuery
@@ -61,6 +65,11 @@ CSV = FileUse("file", "/data/in/jan.csv", 10, 1_000, hash_id(b"jan") * 2)
 @step
 def fit(train: dict[str, int], lr: float) -> float:
     return lr
+
+
+@step
+def shown_step(text: str) -> int:
+    return len(text)
 
 
 @pipeline
@@ -502,10 +511,37 @@ async def test_html_escapes_everything_that_users_wrote(cat: Catalogue) -> None:
     shown = [run._repr_html_() for run in await cat.runs()]
     shown.append((await cat.sql("select user, params, error, ? as x from runs", (XSS,)))._repr_html_())
     shown.append((await cat.sql(f'select 1 as "{XSS}"'))._repr_html_())
+    shown.append((await cat.runs())._repr_html_())
+    for html in shown:
+        assert "&lt;script&gt;" in html
+    for run in await cat.runs():
+        for one in run.invocations:
+            shown += [one._repr_html_(), *(thing._repr_html_() for thing in (*one.outputs, *one.inputs.values()))]
     for html in shown:
         assert "<script" not in html
-        assert "&lt;script&gt;" in html
-        assert set(re.findall(r"</?(\w+)", html)) <= {"p", "b", "code", "pre", "table", "tr", "th", "td"}
+        assert "\x1b" not in html
+        assert len(html) < 20_000
+        assert not re.search(r"(src|href|@import|url\()", html)  # nothing is loaded from anywhere
+        assert not re.search(r"[^-](color|background)\s*:", html)  # as light as the page, or as dark
+        assert set(re.findall(r"</?(\w+)", html)) <= {"p", "b", "code", "pre", "span", "table", "tr", "th", "td"}
+
+
+def test_html_of_values_is_short_and_on_one_line() -> None:
+    assert html_text("<a href='x'>&\x1b[31m\n") == "&lt;a href=&#x27;x&#x27;&gt;&amp;\\x1b[31m\\n"
+    assert len(html_text("x" * 10_000)) == 200
+    shown = html_table(["<n>"], [[str(n)] for n in range(1_000)])
+    assert "&lt;n&gt;" in shown
+    assert shown.count("<tr>") == 1 + 30
+    assert "970 more rows" in shown
+    assert html_block("a\n" * 100).count("\n") == 30
+
+
+async def test_a_live_run_is_shown_in_html_too(tmp_path: Path) -> None:
+    async with Runtime(home=tmp_path / ".ashore") as rt:
+        run = await rt.start(shown_step("<script>"))
+        await run
+        assert "<b>shown_step</b>" in run._repr_html_()
+        assert "1 done" in run._repr_html_()
 
 
 async def test_plain_reprs_are_short_and_say_what_matters(cat: Catalogue) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from ashore import html
 from ashore.catalogue.projector import Freshness
 from ashore_stores.index.base import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_ROWS_SHOWN: Final = 20
 
 
 class Answer:
@@ -56,8 +54,10 @@ class Answer:
         return frame
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(str(value))}</td>' for value in row)}</tr>" for row in self.rows[:_ROWS_SHOWN])
-        more = f"<p>{len(self.rows) - _ROWS_SHOWN} more rows</p>" if len(self.rows) > _ROWS_SHOWN else ""
-        late = f"<p>{escape(str(self.freshness))}</p>" if self.behind else ""
-        return f"<table><tr>{head}</tr>{body}</table>{more}{late}"
+        late = f"<p>{html.faint(self.freshness)}</p>" if self.behind else ""
+        rows = [["" if value is None else _shown(value) for value in row] for row in self.rows[: html.ROWS_SHOWN]]
+        return html.table(self.columns, rows, len(self.rows)) + late
+
+
+def _shown(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value

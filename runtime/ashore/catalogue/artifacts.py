@@ -7,6 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from ashore.catalogue.access import Access, Stored
 from ashore.catalogue.naming import FILE_PREFIX, SHORT
+from ashore.catalogue.showing import artifact_html, file_html
 from ashore.errors import WrongArgument
 from ashore.events import Output, Tagged, text_path
 from ashore.ids import InvocationId, RunId
@@ -70,6 +71,9 @@ class Artifact(Generic[T_co]):
     def __repr__(self) -> str:
         size = "" if self.size is None else f", {self.size} bytes"
         return f"<Artifact {self.short} of {self.step} in run {self.run[:SHORT]}: {self.type or 'several outputs'}{size}>"
+
+    def _repr_html_(self) -> str:
+        return artifact_html(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Artifact) and self.id == other.id
@@ -163,6 +167,9 @@ class FileVersion:
 
     def __repr__(self) -> str:
         return f"<FileVersion {self.short} {self.path!r}, {self.size} bytes>"
+
+    def _repr_html_(self) -> str:
+        return file_html(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FileVersion) and self._id == other._id

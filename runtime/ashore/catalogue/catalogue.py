@@ -13,7 +13,7 @@ from ashore.catalogue.artifacts import Artifact, FileVersion
 from ashore.catalogue.files import FileHistory, history_of
 from ashore.catalogue.invocations import Invocation, invocations_of
 from ashore.catalogue.naming import FILE_PREFIX, SHORT, artifact_name, id_range, listed, run_range
-from ashore.catalogue.past import PastRun
+from ashore.catalogue.past import PastRun, PastRuns
 from ashore.catalogue.projector import Freshness, Progress
 from ashore.errors import NotFound
 from ashore.handles import Handle
@@ -46,7 +46,7 @@ class Runs(Generic[T_co]):
     def __repr__(self) -> str:
         return f"<Runs of {self._pipeline or 'any pipeline'}: await it, or await .last()>"
 
-    def __await__(self) -> Generator[Any, Any, list[PastRun[T_co]]]:
+    def __await__(self) -> Generator[Any, Any, PastRuns[T_co]]:
         return self._found(self._limit).__await__()
 
     async def last(self) -> PastRun[T_co]:
@@ -57,7 +57,7 @@ class Runs(Generic[T_co]):
             raise NotFound(f"no run of {self._pipeline}{state} is on record" if self._pipeline else f"no run{state} is on record")
         return found[0]
 
-    async def _found(self, limit: int) -> list[PastRun[T_co]]:
+    async def _found(self, limit: int) -> PastRuns[T_co]:
         await self._access.fresh()
         rows = await self._access.ask("runs", {"pipeline": self._pipeline, "state": self._state, "limit": limit})
         return await past_runs(self._access, rows)
@@ -204,7 +204,7 @@ def _name(work: Any) -> str:
     return name
 
 
-async def past_runs(access: Access, rows: Sequence[Mapping[str, Any]]) -> list[PastRun[Any]]:
+async def past_runs(access: Access, rows: Sequence[Mapping[str, Any]]) -> PastRuns[Any]:
     """The runs of these rows, with their invocations as long as there are not too many in all."""
     numbers = [row["no"] for row in rows]
     brought: dict[int, list[Invocation[Any]]] = {}
@@ -218,4 +218,4 @@ async def past_runs(access: Access, rows: Sequence[Mapping[str, Any]]) -> list[P
         numbers = some
     if numbers:
         brought = await invocations_of(access, numbers)
-    return [PastRun(access, row, brought.get(row["no"])) for row in rows]
+    return PastRuns([PastRun(access, row, brought.get(row["no"])) for row in rows])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overl
 from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import ALL_OUTPUTS, Artifact, FileVersion
 from ashore.catalogue.naming import SHORT, listed
+from ashore.catalogue.showing import step_html, steps_html
 from ashore.errors import NotFound, did_you_mean
 from ashore.ids import InvocationId, RunId
 from ashore.projection.texts import told
@@ -134,6 +135,9 @@ class Invocation(Generic[T_co]):
             return self.out if self._row["outputs"] else None
         return next((artifact for artifact in self.outputs if artifact.output == place), None)
 
+    def _repr_html_(self) -> str:
+        return step_html(self)
+
     def __repr__(self) -> str:
         took = "" if self.took is None else f" in {self.took:.3g} s"
         source = f" from run {self.cached_from[:SHORT]}" if self.cached_from else took
@@ -171,6 +175,9 @@ class Invocations(Sequence[Invocation[T]], Generic[T]):
 
     def __repr__(self) -> str:
         return repr(self._found[0]) if len(self) == 1 else f"<{len(self)} Invocations of {self._step} in run {self._run[:SHORT]}>"
+
+    def _repr_html_(self) -> str:
+        return step_html(self._found[0]) if len(self) == 1 else steps_html(self._found)
 
     def where(self, **params: Any) -> Invocations[T]:
         """Those with these parameters."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.invocations import Invocation, Invocations, chosen
 from ashore.catalogue.naming import SHORT
+from ashore.catalogue.showing import run_html, runs_html
 from ashore.errors import AshoreError, NotFound, RunCancelled, RunFailed, RunHeld, StepFailure
 from ashore.handles import Handle
 from ashore.ids import RunId
@@ -21,8 +21,6 @@ from ashore_stores.logs.base import EventLog
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-_STEPS_SHOWN: Final = 30
 
 
 class Arrivals(NamedTuple):
@@ -174,23 +172,11 @@ class PastRun(Run[T_co], Generic[T_co]):
         return f"<PastRun {self.id[:SHORT]} of {self.pipeline}: {self.state}{error}{f' ({counts})' if counts else ''}>"
 
     def _repr_html_(self) -> str:
-        shown = (self._invocations or ())[:_STEPS_SHOWN]
-        rows = "".join(_row(_cells(one)) for one in shown)
-        more = len(self._invocations or ()) - len(shown)
-        title = f"<b>{escape(self.pipeline)}</b> <code>{escape(self.id[:SHORT])}</code> {escape(self.state)}"
-        params = escape(", ".join(f"{name}={value!r}" for name, value in self.params.items()))
-        trouble = f"<pre>{escape(self.trouble)}</pre>" if self.trouble else ""
-        head = "".join(f"<th>{name}</th>" for name in ("step", "state", "waited", "took", "from"))
-        return f"<p>{title} {params}</p>{trouble}<table><tr>{head}</tr>{rows}</table>{f'<p>{more} more steps</p>' if more else ''}"
+        return run_html(self, self._invocations)
 
 
-def _cells(one: Invocation[Any]) -> tuple[str, ...]:
-    name = f"{one.scope}/{one.step}" if one.scope else one.step
-    if one.elements is not None:
-        name = f"{name} ×{one.elements.count if one.elements.count is not None else '?'}"
-    waited, took = ("" if seconds is None else f"{seconds:.3g} s" for seconds in (one.waited, one.took))
-    return name, f"{one.state}: {one.error}" if one.error else one.state, waited, took, (one.cached_from or "")[:SHORT]
+class PastRuns(list[PastRun[T]]):
+    """Runs, the newest first; a notebook shows them as a table."""
 
-
-def _row(cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    def _repr_html_(self) -> str:
+        return runs_html(self)
