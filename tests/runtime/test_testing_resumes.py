@@ -13,10 +13,11 @@ import pytest
 
 from ashore import File, Handle, InsideLoop, Resource, each, pipeline, resource, step
 from ashore.engine.state import Machine
-from ashore.events import StepRan
+from ashore.events import Failure, StepFailed, StepRan, StepStarted
+from ashore.ids import InvocationId, RunId
 from ashore.testing import Resumed, assert_resumes
 from ashore.testing.lives import Crash
-from ashore.testing.resuming import _Trial
+from ashore.testing.resuming import _End, _History, _Trial
 
 charges: Counter[str] = Counter()
 
@@ -122,6 +123,34 @@ def test_one_that_does_not_is_not() -> None:
     proof = assert_resumes(careful_shop(2), schedules=3, effects=charges, fresh=bank.clear, resources={"bank": lambda: bank})
     assert proof.value == ["paid order 0", "paid order 1"]
     assert charges == {"order 0": 1, "order 1": 1}
+
+
+@step(effects=True)
+async def charge_for_good(order: str) -> str:
+    charges[order] += 1
+    return f"paid {order}"
+
+
+@pipeline
+async def effects_shop(count: int) -> list[str]:
+    return [await charge_for_good(f"order {n}") for n in range(count)]
+
+
+def test_an_effect_is_held_where_nobody_knows_and_nobody_is_charged_twice() -> None:
+    with pytest.raises(AssertionError, match=r"resumed it is held by RunHeld: .*charge_for_good"):
+        assert_resumes(effects_shop(2), schedules=1, effects=charges)
+    proof = assert_resumes(effects_shop(2), schedules=2, effects=charges, may_hold=True)
+    assert proof.value == ["paid order 0", "paid order 1"]
+    assert 0 < proof.held < proof.crashes / 2
+
+
+def test_a_run_that_is_held_for_no_reason_is_found() -> None:
+    """An unchanged pipeline comes to rest for an effect that was under way, and for nothing else."""
+    history = _History(_End("held", None), Counter(), [], [StepStarted(RunId("r"), InvocationId(b"1"), 0.0)])
+    whole = _History(_End("done", b"1"), Counter(), [])
+    assert history.problem(whole, may_hold=True, same=None) == ""
+    history.before.append(StepFailed(RunId("r"), InvocationId(b"1"), Failure((), "", ""), 0.0, 0.0, 0.0))
+    assert "no step was under way" in history.problem(whole, may_hold=True, same=None)
 
 
 def test_what_the_dead_process_does_in_its_finally_blocks_does_not_count() -> None:

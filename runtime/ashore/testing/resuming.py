@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from ashore.errors import InsideLoop
-from ashore.events import Event, StepRan, decode
+from ashore.events import Event, StepFailed, StepRan, StepStarted, decode
 from ashore.handles import Handle
 from ashore.notices import silence
 from ashore.results import identity_of
@@ -54,8 +54,8 @@ class _End:
     value: Any = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        if self.state == "failed":
-            return "failed by " + ", ".join(f"{name}: {text}" for name, text in self.failures)
+        if self.failures:
+            return f"{self.state} by " + ", ".join(f"{name}: {text}" for name, text in self.failures)
         return f"{self.state}, with {self.value!r}" if self.state == "done" else self.state
 
 
@@ -152,11 +152,16 @@ class _History:
         if more:
             return f"happened more often than without the crash: {_counts(more, self.effects, whole.effects)}"
         if self.end.state == "held" and may_hold:
-            return ""
+            return "" if self._under_way() else f"held, though no step was under way when the crash came: {self.end}"
         if self.end != whole.end and not _are_same(whole.end, self.end, same):
             return f"another end: without the crash it is {whole.end}; resumed it is {self.end}"
         less = whole.effects - self.effects
         return f"happened less often than without the crash: {_counts(less, self.effects, whole.effects)}" if less else ""
+
+    def _under_way(self) -> bool:
+        """Whether a step had begun, and nobody knows what became of it."""
+        begun = {event.invocation for event in self.before if isinstance(event, StepStarted)}
+        return bool(begun - {event.invocation for event in self.before if isinstance(event, (StepRan, StepFailed))})
 
     def _done_again(self) -> str:
         """Invocations that have two outcomes of their own."""
@@ -230,10 +235,15 @@ class _Trial:
             state = await run.wait()
             if state != "done":
                 failures = getattr(run.error, "failures", (run.error,) if run.error else ())
-                return _End(state, None, tuple(sorted((type(error).__name__, str(error)) for error in failures)))
+                return _End(state, None, tuple(sorted((type(error).__name__, _without(run.id, str(error))) for error in failures)))
             value = await run
             assert run._ending is not None
             return _End(state, identity_of(run._ending.result), (), value)
+
+
+def _without(run: str, text: str) -> str:
+    """A text without the run's id, which is another one each time."""
+    return text.replace(run, "RUN").replace(run[:8], "RUN")
 
 
 def _log_of(world: World) -> list[Event]:
