@@ -11,13 +11,13 @@ import pytest
 
 DOORS: dict[str, str] = {
     "ashore": """
-        AmbiguousCall AnsweredAlready AshoreError Cache Capacity Done Each ElementsFailed File FileChanged GraphError Handle Handles
-        HomeError InsideLoop Items KeyConflict Limit MaterializeError NestedCall NotAValue NotFound NotInThisVersion
-        NotOnThisMachine NotStarted NotSupplied Outputs Pipeline Resource Retry Role Run RunCancelled RunFailed RunHeld
-        RunLeft Runtime Secret SourceFailed Step StepError StepFailure StepLost StepTimeout Stream TargetError WorkerLost
-        WrongArgument
-        datasource deployer drift_detector each evaluator fixed new open pipeline preprocessor register resource run
-        secret splitter start step trainer tuner approval first latest now random sleep strand tag until uuid within
+        AmbiguousCall AnsweredAlready AshoreError Cache Capacity Current Done Each ElementsFailed File FileChanged
+        GraphError Handle Handles HomeError InsideLoop Items KeyConflict Limit MaterializeError NestedCall NotAValue
+        NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied Outputs Pipeline Resource Retry Role Run
+        RunCancelled RunFailed RunHeld RunLeft Runtime Secret SourceFailed Step StepError StepFailure StepLost
+        StepTimeout Stream TargetError WorkerLost WrongArgument approval current datasource deployer drift_detector each
+        evaluator first fixed latest new now open pipeline preprocessor random register resource run secret sleep
+        splitter start step strand tag trainer tuner until uuid within
     """,
     "ashore.testing": "ManualClock MemoryStack Recorder Resumed assert_resumes replay",
     "ashore_stores": """

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from ashore.handles import Handles as Handles
     from ashore.materialize import MaterializeError as MaterializeError
     from ashore.materialize import register as register
+    from ashore.ongoing import Current as Current
+    from ashore.ongoing import current as current
     from ashore.opening import open as open
     from ashore.options import new as new
     from ashore.outputs import Outputs as Outputs
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "ashore.deciding": "first now random uuid within",
+    "ashore.ongoing": "Current current",
     "ashore.elements": "Each each fixed",
     "ashore.entry": "run start",
     "ashore.errors": """

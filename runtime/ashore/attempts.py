@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TypeAlias, final
 
-from ashore.events import AttemptFailed, EffectAnswered, ElementsRan, StepStarted
+from ashore.events import AttemptFailed, EffectAnswered, ElementsRan, Output, Reported, StepStarted
 from ashore.policies import NOTHING, Policy
 
-TrialEvent: TypeAlias = StepStarted | AttemptFailed | EffectAnswered
+TrialEvent: TypeAlias = StepStarted | AttemptFailed | EffectAnswered | Reported
 
 
 @final
 class Trials:
     """The attempts of one invocation, or of one element of a fan-out."""
 
-    __slots__ = ("answer", "begun", "due", "elements", "failed", "first", "gpus", "is_open", "policy")
+    __slots__ = ("answer", "begun", "checkpoint", "due", "elements", "failed", "first", "gpus", "is_open", "policy")
 
     def __init__(self, policy: Policy = NOTHING) -> None:
         self.policy = policy
@@ -32,6 +32,8 @@ class Trials:
         """What somebody said came of it, if it is open."""
         self.gpus: tuple[int, ...] = ()
         """The numbers of the GPUs of the attempt that is under way."""
+        self.checkpoint: Output | None = None
+        """The last one that an attempt left."""
         self.elements: dict[int, Trials] | None = None
         """Of the elements of a fan-out, those that were tried."""
 
@@ -65,8 +67,10 @@ class Trials:
             trials.began(event.attempt, event.at)
         elif isinstance(event, AttemptFailed):
             trials.broke(event.attempt, event.ended + event.wait)
-        else:
+        elif isinstance(event, EffectAnswered):
             trials.answer = event
+        elif event.checkpoint is not None:
+            trials.checkpoint = event.checkpoint
 
     def settled(self, event: ElementsRan) -> None:
         """These elements have outcomes."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from anyio.abc import TaskGroup
 
 from ashore.calls import current_scope
+from ashore.capturing import capture
 from ashore.defined import Defined, definitions_batch
 from ashore.engine.invoke import INSIDE_STEP
 from ashore.engine.loop import Drive
@@ -156,6 +157,7 @@ class Drives:
         run._work = work
         self.runs[drive.run] = run
         _driven_here[self._stack.home.path, drive.run] = drive
+        capture.renew()
         self._group.start_soon(self._see_through, drive, course)
         return run
 

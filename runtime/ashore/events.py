@@ -22,6 +22,7 @@ from ashore.records import Column as Column
 from ashore.records import Failure as Failure
 from ashore.records import FileUse as FileUse
 from ashore.records import Input as Input
+from ashore.records import Metric as Metric
 from ashore.records import Output as Output
 from ashore.spaces import RunSpace as RunSpace
 from ashore_stores.keys import Digest
@@ -334,6 +335,35 @@ class Tagged(_Event, frozen=True, array_like=True, gc=False, tag=36):
     at: float
 
 
+class Reported(_Event, frozen=True, array_like=True, gc=False, tag=32):
+    """What an attempt said while it ran."""
+
+    run: RunId
+    invocation: InvocationId
+    attempt: int
+    at: float
+    metrics: tuple[Metric, ...] = ()
+    progress: tuple[float, float | None] | None = None
+    """How far it is, of how much."""
+    checkpoint: Output | None = None
+    """What the next attempt can go on from."""
+    element: int = -1
+
+
+class Printed(_Event, frozen=True, array_like=True, gc=False, tag=33):
+    """What an attempt printed and logged, in order."""
+
+    run: RunId
+    invocation: InvocationId
+    attempt: int
+    at: float
+    pieces: tuple[tuple[int, str], ...]
+    """Each with its stream: 1 stdout, 2 stderr, 3 logging."""
+    dropped: int = 0
+    """Characters before these that were not kept."""
+    element: int = -1
+
+
 class Answered(_Event, frozen=True, array_like=True, gc=False, tag=38):
     """A question of a run (`approval`) has its answer."""
 
@@ -366,6 +396,8 @@ Event: TypeAlias = (
     | AttemptFailed
     | Held
     | EffectAnswered
+    | Reported
+    | Printed
     | Answered
     | EffectsAllowed
     | Tagged

@@ -115,3 +115,13 @@ class Arrivals(_Record, frozen=True, array_like=True, gc=False):
     trigger: str
     after: int
     upto: int
+
+
+class Metric(_Record, frozen=True, array_like=True, gc=False):
+    """A number that a step reported."""
+
+    name: str
+    value: float
+    step: int | None
+    """Of its own counting: an epoch, a batch."""
+    at: float

@@ -20,6 +20,7 @@ from ashore.events import Adopted, ElementsRan, Event, Failure, Held, RunEnded, 
 from ashore.holding import held_error
 from ashore.ids import InvocationId, RunId
 from ashore.results import decode_result, outputs_in
+from ashore.saying import Logs, logs_in
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.keys import Position
 from ashore_stores.logs.base import EventLog, Frame, Ticket
@@ -149,6 +150,15 @@ class Run(Generic[T_co]):
         """
         answer: Diff = await _questions().diff_runs(self, other, everything=all)
         return answer
+
+    async def logs(self, step: Step[Any, Any] | str | None = None, *, attempt: int | None = None) -> Logs:
+        """What its steps have printed and logged, in order; of one step, by itself or by its name, if it is given.
+
+        Of each attempt the beginning and the end are kept, and what was dropped between them is counted. Raises `NotFound` if the
+        run has no such step.
+        """
+        recorded = History.of(await self._log.about(self.id.encode()), self.id)
+        return logs_in(recorded.events, step if step is None or isinstance(step, str) else step.name, attempt)
 
     async def approve(self, question: str | None = None, *, deny: bool = False) -> str:
         """Answer the question that it waits for (`approval`), or the one with this text; returns the text. From any process.

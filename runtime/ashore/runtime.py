@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ashore.calls import Bound
+from ashore.capturing import capture
 from ashore.driving import Drives
 from ashore.elsewhere import Elsewhere
 from ashore.engine.gate import Gate
@@ -132,6 +133,7 @@ class Runtime:
         self._elsewhere = Elsewhere(stack, self._drives, self._group)
         self._group.start_soon(self._elsewhere.listen_later)
         self._token: Token[Runtime | None] = current_runtime.set(self)
+        capture.open()
         try:
             if self._resume:
                 await self._drives.adopt_dead(self._resume)
@@ -148,6 +150,7 @@ class Runtime:
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)  # the block's own exception is raised as itself, not in a group
         finally:
+            capture.close()
             try:
                 await self._processes.__aexit__(None, None, None)
                 await self._close_supplies(kind is None)

@@ -18,7 +18,7 @@ PATIENCE = 60.0
 PIPELINES = """
 import time
 from pathlib import Path
-from ashore import Handle, pipeline, step
+from ashore import Handle, current, pipeline, step
 
 @step(effects=True)
 def charge(order: int) -> str:
@@ -30,6 +30,8 @@ def charge(order: int) -> str:
 
 @step
 def noted(receipt: str) -> str:
+    print("noting", receipt)
+    current().metric("length", len(receipt))
     return f"noted {receipt}"
 
 @pipeline
@@ -112,3 +114,8 @@ def test_again_charges_again(shop: Shop) -> None:
     out, _ = shop.ashore("resume", "@last", "--again")
     assert "noted receipt 7" in out
     assert shop.charged == ["7", "7"]
+    assert shop.ashore("logs", "@last", "noted")[0] == "noting receipt 7\n"
+    assert shop.record("logs")["stream"] == "out"
+    assert "length=9" in shop.ashore("show")[0]
+    assert "noting" in shop.ashore("logs", "@last", "--attempt", "1")[0]
+    assert "has no step 'nobody'" in shop.ashore("logs", "@last", "nobody", code=4)[1]

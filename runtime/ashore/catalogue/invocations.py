@@ -73,6 +73,8 @@ class Invocation(Generic[T_co]):
         self.code: str = row["code"].hex()
         self.cache_key: str | None = row["cache_key"].hex() if row["cache_key"] else None
         self.elements = _elements(row) if row["fan"] else None
+        self.metrics: dict[str, float | None] = {}
+        """The last value of each number that it reported (None: not a number); all of them are in the view `metrics`."""
 
     @property
     def waited(self) -> float | None:
@@ -234,6 +236,8 @@ async def invocations_of(access: Access, runs: Sequence[int]) -> dict[int, list[
         found[row["run_no"]].append(one)
     for row in await access.ask("outputs_of", params):
         by_number[row["no"]]._further.append(row)
+    for row in await access.ask("metrics_of", params):
+        by_number[row["no"]].metrics[row["name"]] = row["value"]
     for row in await access.ask("inputs_of", params):
         taken = by_number[row["source"]]._output(row["output"])
         if taken is not None:

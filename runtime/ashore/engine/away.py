@@ -17,6 +17,7 @@ from ashore.engine.units import Unit, blobs_needed, node_of
 from ashore.engine.values import Blobs, is_in_memory
 from ashore.ids import RunId
 from ashore.notices import log
+from ashore.places import Place, here
 
 Take: TypeAlias = Callable[[Done | None, BaseException | None], None]
 
@@ -58,8 +59,11 @@ class Away:
         needed = blobs_needed(unit)
         return [] if needed and self.is_remote(unit) else needed
 
-    def submit(self, unit: Unit, blobs: Blobs, began: Callable[[], None], take: Take) -> None:
-        """Have a `def` step called: `began()` as soon as there is a thread or process for it, `take(done, error)` after it."""
+    def submit(self, unit: Unit, blobs: Blobs, place: Place, began: Callable[[], None], take: Take) -> None:
+        """Have a `def` step called at a place of its own.
+
+        `began()` as soon as there is a thread or process for it, `take(done, error)` after it.
+        """
 
         def started() -> bool:
             if self._is_over_for(unit):
@@ -75,7 +79,9 @@ class Away:
             except Exception as error:  # noqa: BLE001  # what cannot be sent is a failed attempt
                 take(None, error)
         else:
-            self._means.threads.submit(started, partial(run_blocking, unit, blobs, self._means, self._context.copy()), done)
+            context = self._context.copy()
+            context.run(here.set, place)
+            self._means.threads.submit(started, partial(run_blocking, unit, blobs, self._means, context), done)
 
     def stop(self, unit: Unit) -> bool:
         """End an attempt that runs in another process; False if it runs in this one, where it cannot be."""

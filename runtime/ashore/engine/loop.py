@@ -23,6 +23,7 @@ from ashore.engine.live.record import Record
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
+from ashore.engine.reporting import Reports
 from ashore.engine.serving import Serving
 from ashore.engine.state import CANCELLED, RUNNING, Machine
 from ashore.engine.taking import take_all
@@ -36,6 +37,7 @@ from ashore.events import HELD, UNSTORED, Event, Held, Output, RunEnded, RunSpac
 from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
+from ashore.places import Place, here
 from ashore.results import encode_result
 from ashore.works import Work
 from ashore_stores.errors import StoreError
@@ -52,6 +54,9 @@ _STATES = ("waiting", "waiting", "running", "done", "failed", "skipped", "cancel
 
 class Drive:
     """One run: its machine, its journal and its tasks."""
+
+    is_left = False
+    """Whether nothing more is recorded here: whatever still runs is dropped."""
 
     def __init__(self, means: Means, run: RunId, graph: Graph, context: Context, introduce: Introduce) -> None:
         """`introduce(work)` states what a step is, before it is called for the first time; it gives its code's id."""
@@ -77,10 +82,10 @@ class Drive:
         self._pumps: Pumps[Any] | None = None
         self.has_blobs = self.is_cancelled = False
         self.away = Away(means, run, context, self.is_over_for, self.broken)
-        self.is_left = False  # nothing more is recorded here, whatever still runs is dropped
         self._timer: TimerHandle | None = None
         self._gathering: TimerHandle | None = None
         self.attempts = Attempts(self)
+        self.reports = Reports(self)
         self.held: list[Held] = []
         """Why nothing of the run executes until somebody answers."""
         self.serving = Serving(self, graph.refreshed)
@@ -96,6 +101,7 @@ class Drive:
         if self.bodies is not None or any(node.is_reusable or node.fan for node in self.graph.nodes):
             await self.means.reuse.warm()
         self._pumps = Pumps(self.machine.ready, self._begin, self.idle, self._context, self.broken)
+        self._pumps.entering = lambda: here.set(Place(self.reports))
         self.means.reuse.running[self.run] = self.put_on_record
         self.unstored.spawn = self.spawn
         try:
@@ -130,6 +136,7 @@ class Drive:
                 "steps abandoned: they go on after they were cancelled, their results are dropped", steps=left, run=self.run
             )
         await self.away.leave()
+        self.reports.close()
         self.is_left = True
         if self.bodies is not None:
             self.bodies.close()
@@ -241,6 +248,9 @@ class Drive:
         """One attempt of an `async def` step, on this task."""
         assert self._pumps is not None
         turn, started, begun = self._pumps.turn, self._now(), self._monotonic()
+        place = here.get()
+        assert place is not None
+        place.unit = unit
         try:
             outputs = await call_inline(unit, blobs, self.means)
             stored = await self.stored(unit, outputs)
@@ -279,7 +289,7 @@ class Drive:
     # Off the loop.
 
     def _to_thread(self, unit: Unit, blobs: Blobs) -> None:
-        self.away.submit(unit, blobs, partial(self.outcomes.started, unit), partial(self._take, unit))
+        self.away.submit(unit, blobs, Place(self.reports, unit), partial(self.outcomes.started, unit), partial(self._take, unit))
 
     def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
         if self.state != "running" or self.is_cancelled or self.is_left:
@@ -343,6 +353,10 @@ class Drive:
             self._pumps.spawn_kept(work)
         else:
             self._pumps.spawn(work)
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle | None:
+        """Have `callback` called after a while; None if the run has no tasks yet."""
+        return None if self._pumps is None else self._pumps.later(seconds, callback)
 
     def is_over_for(self, unit: Unit) -> bool:
         """Whether a unit that waited for a thread is not to run any more: the run ends, or its fan-out failed."""

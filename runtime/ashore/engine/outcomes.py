@@ -5,7 +5,7 @@ The journal first, then the machine, then whatever became ready. Nothing here wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ashore.engine.failures import annotate, as_exception
 from ashore.engine.fanout import Element, FanOut, describe
@@ -32,6 +32,10 @@ class Outcomes:
         """The exceptions of failed invocations, as they were raised here."""
         self.passed: Callable[[Node], None] | None = None
         """Told of each node that has its outputs, if anybody wants to know."""
+        self.said: Mapping[Unit, object] = {}
+        """Attempts that have said something, and have no outcome yet."""
+        self.before: Callable[[Unit], None] = _nothing
+        """What is to be done before the outcome of such a one is on record."""
         self._means = means
         self._run = run
         self._machine = machine
@@ -62,6 +66,8 @@ class Outcomes:
 
     def again(self, unit: Unit, attempt: int, error: BaseException, times: tuple[float, float, float]) -> None:
         """An attempt failed, and another follows: `times` are start, end and the wait."""
+        if self.said:
+            self.before(unit)
         node, element = node_of(unit), unit.index if type(unit) is Element else -1
         reported = annotate(as_exception(error), node, self._run, self._where(unit))
         _, failure = self._means.supplies.hiding.error(reported)
@@ -87,6 +93,8 @@ class Outcomes:
 
     def ran(self, unit: Unit, outputs: tuple[Output, ...], started: float, ended: float) -> None:
         """A unit was run here and has its outputs."""
+        if self.said:
+            self.before(unit)
         key = unit.key
         node = node_of(unit)
         renews = bool(key) and self._means.reuse.add(key, Made(outputs, self._run, node.invocation, ended))
@@ -103,6 +111,8 @@ class Outcomes:
 
     def broke(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
         """An attempt failed."""
+        if self.said:
+            self.before(unit)
         node = node_of(unit)
         if node.state >= DONE:
             return
@@ -196,3 +206,6 @@ def _places(node: Node) -> int:
     """How many places a fan-out has that went over all of its elements, though it has no outcome."""
     fan = node.elements
     return fan.count if fan is not None and fan.is_drained and fan.count is not None else -1
+
+
+def _nothing(unit: Unit) -> None: ...

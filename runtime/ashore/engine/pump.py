@@ -65,6 +65,8 @@ class Pumps(Generic[Unit]):
         self.stays = False
         """Whether a pump with nothing to do waits for more, instead of ending: where steps come one after the other."""
         self.stopping = False
+        self.entering: Callable[[], object] = _nothing
+        """Called in the context of each task before the task begins."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -87,7 +89,7 @@ class Pumps(Generic[Unit]):
         """Something is ready: have it run, on the pump that is under way or on a new one."""
         if self._active is None and self._ready and not self.stopping:
             if self._parked is None or self._parked.done():
-                context = self._context.copy()
+                context = self._entered()
                 self._active = self.spawn(self._pump(context), context)
             else:
                 self._active = self._staying
@@ -95,14 +97,19 @@ class Pumps(Generic[Unit]):
 
     def spawn(self, work: Coroutine[Any, Any, None], context: Context | None = None) -> asyncio.Task[None]:
         """A task of this run for `work`, with the run's context or this one."""
-        task = self._loop.create_task(work, context=self._context.copy() if context is None else context)
+        task = self._loop.create_task(work, context=self._entered() if context is None else context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
+    def _entered(self) -> Context:
+        context = self._context.copy()
+        context.run(self.entering)
+        return context
+
     def spawn_kept(self, work: Coroutine[Any, Any, None]) -> None:
         """A task that is never cancelled: what it does to the world cannot be taken back, so that `stop` waits for it."""
-        task = self._loop.create_task(work, context=self._context.copy())
+        task = self._loop.create_task(work, context=self._entered())
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
         task.add_done_callback(self._ended)
@@ -323,6 +330,9 @@ def _forget(yielded: Any) -> None:
     if isinstance(yielded, asyncio.Future):
         yielded._asyncio_future_blocking = False
         yielded.cancel()
+
+
+def _nothing() -> None: ...
 
 
 def _is_changed(base: Context) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from ashore.attempts import TrialEvent, Trials
 from ashore.events import (
     AttemptFailed,
     EffectAnswered,
@@ -26,6 +27,7 @@ from ashore.events import (
     Event,
     Failure,
     Output,
+    Reported,
     StepFailed,
     StepRan,
     StepSkipped,
@@ -42,7 +44,7 @@ from ashore.graph import WAITING as WAITING
 from ashore.graph import Graph, Node, Ref, connect
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
-_OF_STEPS = (StepRan, StepFailed, StepSkipped, ElementsRan, ElementsTaken, StepStarted, AttemptFailed, EffectAnswered)
+_OF_STEPS = (StepRan, StepFailed, StepSkipped, ElementsRan, ElementsTaken, StepStarted, AttemptFailed, EffectAnswered, Reported)
 STATES = ("waiting", "ready", "running", "done", "failed", "skipped", "cancelled")
 
 
@@ -237,10 +239,13 @@ def outputs_of(event: ElementsRan, place: int) -> tuple[Output, ...]:
     )
 
 
-def _fold_attempt(node: Node, event: StepStarted | AttemptFailed | EffectAnswered) -> None:
-    """What has no outcome yet was tried before: the next attempt has the next number."""
-    if event.element < 0 and not isinstance(event, EffectAnswered):
+def _fold_attempt(node: Node, event: TrialEvent) -> None:
+    """What has no outcome yet was tried before: the next attempt has the next number, and goes on from what was kept."""
+    if event.element < 0 and isinstance(event, StepStarted | AttemptFailed):
         node.attempt = event.attempt + 1
+    if node.trials is None and isinstance(event, Reported) and event.checkpoint is not None:
+        node.trials = Trials()
+        node.trials.begun = node.attempt - 1
     if node.trials is not None:
         node.trials.receive(event)
 

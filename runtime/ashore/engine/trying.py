@@ -28,6 +28,7 @@ from ashore.errors import AshoreError, StepError, StepLost, StepTimeout
 from ashore.events import Held, Output
 from ashore.graph import Node
 from ashore.ids import RunId
+from ashore.places import Place, here
 from ashore.policies import Done, Policy
 from ashore_stores.logs.base import Ticket
 
@@ -155,6 +156,8 @@ class Attempts:
         try:
             if self._host.is_over_for(unit):
                 return
+            place = self._place()
+            place.unit, place.gpus = unit, () if wish is None else wish.gpus
             await self._start(unit, trials, started)
             outputs = await self._made(unit, trials)
             stored = await self._stored(unit, trials, outputs)
@@ -191,6 +194,10 @@ class Attempts:
     async def _made(self, unit: Unit, trials: Trials) -> tuple[Output | Large, ...]:
         """Its outputs, made in time. Raises what the step raises, and `StepTimeout`."""
         blobs = await load_blobs(self._means.artifacts, self._host.away.blobs_here(unit))
+        if trials.checkpoint is not None:
+            saved = trials.checkpoint
+            needed = [saved.digest] if saved.data is None else []
+            self._place().saved = saved, await load_blobs(self._means.artifacts, needed)
         seconds = self._time_left(trials)
         if seconds is None:
             return await self._call(unit, blobs, _nothing)
@@ -229,6 +236,13 @@ class Attempts:
             )
         return StepTimeout(f"{name} was ended after {duration_text(policy.timeout or 0.0)}, its timeout=")
 
+    @staticmethod
+    def _place() -> Place:
+        """The place of the task that is running: each attempt has one of its own."""
+        place = here.get()
+        assert place is not None
+        return place
+
     async def _call(self, unit: Unit, blobs: Blobs, begun: Callable[[], None]) -> tuple[Output | Large, ...]:
         work = node_of(unit).work
         if work.is_async:
@@ -246,7 +260,7 @@ class Attempts:
             answers.append((done, error))
             back.set()
 
-        self._host.away.submit(unit, blobs, begun, take)
+        self._host.away.submit(unit, blobs, self._place(), begun, take)
         try:
             await back.wait()
         except anyio.get_cancelled_exc_class():
@@ -289,6 +303,7 @@ class Attempts:
     async def _find_out(self, unit: Unit, trials: Trials, error: StepTimeout | StepLost | None = None) -> None:
         """Nobody knows what came of the last attempt: it is asked for, and done, made again, or the run rests."""
         key = key_of(self._host.run, node_of(unit), element_of(unit))
+        self._place().unit = unit
         try:
             blobs = await load_blobs(self._means.artifacts, blobs_needed(unit))
             verdict = await verdict_on(unit, trials, blobs, self._means, key)

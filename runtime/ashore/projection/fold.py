@@ -25,6 +25,7 @@ from ashore.events import (
     Input,
     Invoked,
     OwnerSeen,
+    Reported,
     RunEnded,
     RunStarted,
     StepDefined,
@@ -35,11 +36,12 @@ from ashore.events import (
     Tagged,
 )
 from ashore.ids import InvocationId, RunId, hash_id
+from ashore.projection.apart import APART, metric_rows
 from ashore.projection.passed import awaited_rows, made_of_rows
 from ashore.projection.references import REFERRING, Unknown, referred
 from ashore.projection.rows import OpenRun, add, grouped, number
 from ashore.projection.tables import APPENDED
-from ashore.projection.texts import SHOWN_LENGTH, json_text, shown, told
+from ashore.projection.texts import SHOWN_LENGTH, shown, told
 from ashore_stores.index.changes import (
     FAN,
     FILE,
@@ -402,16 +404,14 @@ class Projection:
         what = (event.name, event.pipeline, event.step, event.made_in, event.invocation, event.output)
         self._rows["tag"].append((position, *what, event.at))
 
-    def _owner_seen(self, event: OwnerSeen, position: int) -> None:
-        self._rows["owner"].append((event.owner, event.pid, event.host, event.user, event.command, event.at))
+    def _apart(self, event: OwnerSeen | EnvironmentSeen | StepDefined, position: int) -> None:
+        table, row = APART[type(event)]
+        self._rows[table].append(row(event))
 
-    def _environment_seen(self, event: EnvironmentSeen, position: int) -> None:
-        row = (event.environment, event.python, event.platform, json_text(event.versions), event.commit)
-        self._rows["environment"].append(row)
-
-    def _step_defined(self, event: StepDefined, position: int) -> None:
-        row = (event.code, event.step, event.role, event.file, event.line, json_text(event.parts), event.doc)
-        self._rows["code"].append((*row, json_text(event.places), json_text(event.unfollowed), json_text(event.ignored)))
+    def _reported(self, event: Reported, position: int) -> None:
+        no = self._step(event.run, event.invocation)
+        if no is not None:
+            self._rows["metric"] += metric_rows(no, event, position)
 
     def _shown(self, params: tuple[tuple[str, bytes], ...]) -> str:
         text = self._params.get(params)
@@ -423,9 +423,10 @@ class Projection:
 
 
 _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
-    OwnerSeen: Projection._owner_seen,
-    EnvironmentSeen: Projection._environment_seen,
-    StepDefined: Projection._step_defined,
+    OwnerSeen: Projection._apart,
+    EnvironmentSeen: Projection._apart,
+    StepDefined: Projection._apart,
+    Reported: Projection._reported,
     RunStarted: Projection._run_started,
     Invoked: Projection._invoked,
     StepStarted: Projection._step_started,

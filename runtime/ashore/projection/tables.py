@@ -14,6 +14,7 @@ from ashore_stores.index.changes import (
     FORM,
     GIVEN,
     MADE_OF,
+    METRIC,
     OUTPUT,
     OWNER,
     READING,
@@ -39,6 +40,7 @@ APPENDED: Final[dict[Table, Callable[[Table, Sequence[Row]], Put | Keep]]] = {
     OWNER: Put,
     ENVIRONMENT: Put,
     CODE: Put,
+    METRIC: Put,
     AWAITED: Keep,
     MADE_OF: Keep,
 }

@@ -99,8 +99,11 @@ ENVIRONMENT: Final = Table("environment", ("id",), ("id", "python", "platform", 
 CODE: Final = Table(
     "code", ("id", "step"), ("id", "step", "role", "file", "line", "parts", "doc", "places", "unfollowed", "ignored")
 )
+METRIC: Final = Table(
+    "metric", ("position", "place"), ("position", "place", "step", "element", "attempt", "name", "at_step", "value", "at")
+)
 
 TABLES: Final = (
     *(RUN, CALL, STEP, FORM, OUTCOME, REUSE, FAN, TROUBLE, OUTPUT, USE, AWAITED, MADE_OF, FILE, READING, GIVEN),
-    *(ARRIVAL, TAG, OWNER, ENVIRONMENT, CODE),
+    *(ARRIVAL, TAG, OWNER, ENVIRONMENT, CODE, METRIC),
 )

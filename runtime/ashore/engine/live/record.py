@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from ashore.events import (
     AttemptFailed,
@@ -14,6 +14,7 @@ from ashore.events import (
     Event,
     Failure,
     Invoked,
+    Reported,
     StepFailed,
     StepRan,
     StepSkipped,
@@ -49,7 +50,7 @@ class Record:
             elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
                 before = self._recorded.get(event.invocation)
                 self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,))
-            elif isinstance(event, (StepStarted, AttemptFailed, EffectAnswered)):
+            elif isinstance(event, (StepStarted, AttemptFailed, EffectAnswered)) or _is_checkpoint(event):
                 self._attempts.setdefault(event.invocation, []).append(event)
             elif isinstance(event, EffectsAllowed):
                 self._allowed.add(event.step)
@@ -97,3 +98,7 @@ class Record:
             if (call := self._calls.get(invocation)) is not None
             and not any(call.scope == scope or call.scope.startswith(f"{scope}/") for scope in done)
         ]
+
+
+def _is_checkpoint(event: Event) -> TypeGuard[Reported]:
+    return isinstance(event, Reported) and event.checkpoint is not None

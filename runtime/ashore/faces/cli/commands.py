@@ -191,6 +191,15 @@ def approve(run: str, question: str | None, deny: bool) -> int:
 @commands.command()
 @click.argument("run", default="@last")
 @click.argument("step", required=False)
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of this attempt only.")
+def logs(run: str, step: str | None, attempt: int | None) -> int:
+    """Print what the steps of a run have printed and logged, in order. [default: @last]"""
+    return _do("reading:logs", run=run, step=step, attempt=attempt)
+
+
+@commands.command()
+@click.argument("run", default="@last")
+@click.argument("step", required=False)
 @click.option("--done", metavar="VALUE", help="It has happened: VALUE, as JSON, is what the step would have returned.")
 @click.option("--again", is_flag=True, help="It has not happened: do it again.")
 @click.option("--allow", multiple=True, metavar="STEP", help="New calls of this step are meant, though recorded ones are gone.")
@@ -321,7 +330,7 @@ def tag(run: str, step: str, name: str, output: int | None) -> int:
 @commands.command()
 @click.argument("query")
 def sql(query: str) -> int:
-    """Ask the index in SQL. Views: runs, steps, artifacts, edges, params, triggers, tags."""
+    """Ask the index in SQL. Views: runs, steps, artifacts, edges, params, triggers, tags, metrics."""
     return _do("looking:sql", query=query)
 
 

@@ -15,6 +15,7 @@ from ashore.events import (
     Failure,
     FileUse,
     Invoked,
+    Reported,
     RunEnded,
     RunStarted,
     StepFailed,
@@ -24,7 +25,7 @@ from ashore.events import (
     text_path,
 )
 from ashore.faces.cli.terminal import DIM, GREEN, RED, YELLOW, Terminal
-from ashore.faces.cli.texts import SHORT, attempt_line, duration, element_of, failure_line, plural
+from ashore.faces.cli.texts import SHORT, attempt_line, duration, element_of, failure_line, plural, progress_text
 from ashore.ids import InvocationId
 
 STATE_COLOURS: Final = {
@@ -62,6 +63,9 @@ class Progress:
     _elements: dict[InvocationId, Counter[str]] = field(default_factory=dict)
     _files: dict[tuple[InvocationId, int], str] = field(default_factory=dict)
 
+    gone: dict[InvocationId, str] = field(default_factory=dict)
+    """How far steps say they are."""
+
     def name(self, invocation: InvocationId) -> str:
         return self.names.get(invocation) or invocation.hex()[:SHORT]
 
@@ -81,18 +85,27 @@ class Progress:
             case Invoked():
                 self.steps += len(event.calls)
                 self.names.update((call.invocation, call.step) for call in event.calls)
-                for call in event.calls:
-                    self._know_files(call.invocation, call.files if call.fan else ())
+                self._know_files_of(event)
             case StepStarted():
                 self.running[event.invocation] = None
             case ElementsRan():
                 self._receive_elements(event)
+            case Reported():
+                self._receive_report(event)
             case StepRan() | StepFailed() | StepSkipped():
                 self._settle(event)
             case RunEnded():
                 self.ended = event
             case _:
                 pass
+
+    def _know_files_of(self, event: Invoked) -> None:
+        for call in event.calls:
+            self._know_files(call.invocation, call.files if call.fan else ())
+
+    def _receive_report(self, event: Reported) -> None:
+        if event.progress is not None and event.element < 0:
+            self.gone[event.invocation] = f" {progress_text(event.progress)}"
 
     def _settle(self, event: StepRan | StepFailed | StepSkipped) -> None:
         self.settled += 1
@@ -184,7 +197,7 @@ class Narrator:
         """Show where it stands."""
         if self._terminal.is_live:
             progress = self.progress
-            names = [progress.name(invocation) for invocation in progress.running]
+            names = [progress.name(invocation) + progress.gone.get(invocation, "") for invocation in progress.running]
             more = f" and {len(names) - _RUNNING_SHOWN} more" if len(names) > _RUNNING_SHOWN else ""
             running = f", running {', '.join(names[:_RUNNING_SHOWN])}{more}" if names else ""
             counts = f"{progress.settled}/{progress.steps} steps, {self._counts()}"

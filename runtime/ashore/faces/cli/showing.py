@@ -137,7 +137,16 @@ class Shown:
             parts.append(f" because of {one.because}")
         if one.elements is not None:
             parts.append(f": {elements_text(one)}")
+        if one.attempt is not None and one.attempt > 1:
+            parts.append(f", attempt {one.attempt}")
+        if one.metrics:
+            parts.append(f", {metrics_text(one.metrics)}")
         return "".join(parts)
+
+
+def metrics_text(metrics: Mapping[str, float | None]) -> str:
+    """ "auc=0.91, loss=0.033"."""
+    return ", ".join(f"{name}={'nan' if value is None else f'{value:.4g}'}" for name, value in metrics.items())
 
 
 def elements_text(one: Invocation[Any]) -> str:

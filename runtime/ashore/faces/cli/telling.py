@@ -24,6 +24,8 @@ from ashore.events import (
     Held,
     Invoked,
     OwnerSeen,
+    Printed,
+    Reported,
     RunEnded,
     RunStarted,
     ServingStarted,
@@ -40,7 +42,7 @@ from ashore.faces.cli.naming import found_run
 from ashore.faces.cli.results import event_json, shown_params
 from ashore.faces.cli.session import Session, commanded, opened
 from ashore.faces.cli.settings import DONE, Settings
-from ashore.faces.cli.texts import SHORT, attempt_line, duration, element_of, failure_line, moment, parameters, plural
+from ashore.faces.cli.texts import SHORT, attempt_line, duration, element_of, failure_line, moment, parameters, plural, report_line
 from ashore.ids import InvocationId, RunId
 from ashore.runs import Happened
 from ashore_stores.keys import Position
@@ -91,7 +93,18 @@ def _events_of(frame: Frame, run: RunId | None, after: int) -> list[Happened]:
     ]
 
 
-_OF_STEPS: Final = (StepStarted, AttemptFailed, EffectAnswered, StepRan, StepFailed, StepSkipped, ElementsRan, ElementsTaken)
+_OF_STEPS: Final = (
+    StepStarted,
+    AttemptFailed,
+    EffectAnswered,
+    Reported,
+    Printed,
+    StepRan,
+    StepFailed,
+    StepSkipped,
+    ElementsRan,
+    ElementsTaken,
+)
 
 
 class Teller:
@@ -171,6 +184,10 @@ def _attempt_line(event: Event, step: str) -> str:
             return f"{step}{element_of(event)} {'has happened' if event.is_done else 'is to be done again'}, somebody says"
         case AttemptFailed():
             return f"{step}{element_of(event)} {attempt_line(event)}"
+        case Reported():
+            return f"{step}{element_of(event)} {report_line(event)}"
+        case Printed():
+            return f"{step}{element_of(event)} wrote {sum(len(text) for _, text in event.pieces):,} characters"
         case _:
             return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from ashore.events import AttemptFailed, EffectAnswered, Failure, StepStarted
+from ashore.events import AttemptFailed, EffectAnswered, Failure, Printed, Reported, StepStarted
 
 SHORT: Final = 8
 """Digits of an id that are shown at least."""
@@ -102,7 +102,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
 
 
-def element_of(event: StepStarted | AttemptFailed | EffectAnswered) -> str:
+def element_of(event: StepStarted | AttemptFailed | EffectAnswered | Reported | Printed) -> str:
     """ "[3]" of an element of a fan-out, else nothing."""
     return f"[{event.element}]" if event.element >= 0 else ""
 
@@ -111,3 +111,20 @@ def attempt_line(event: AttemptFailed) -> str:
     """What became of an attempt that is followed by another."""
     following = f"again in {duration(event.wait)}" if event.wait >= 0.05 else "again"
     return f"failed in attempt {event.attempt}: {failure_line(event.failure)}; {following}"
+
+
+def report_line(event: Reported) -> str:
+    """What an attempt said while it ran: the last value of each number, how far it is, whether something was kept."""
+    last = {metric.name: metric.value for metric in event.metrics}
+    said = [", ".join(f"{name}={value:.4g}" for name, value in last.items())] if last else []
+    if event.progress is not None:
+        said.append(progress_text(event.progress))
+    if event.checkpoint is not None:
+        said.append(f"checkpoint of {event.checkpoint.size:,} bytes")
+    return f"reports {', '.join(said)}"
+
+
+def progress_text(progress: tuple[float, float | None]) -> str:
+    """ "3 of 10", or "3"."""
+    done, total = progress
+    return f"{done:g}" if total is None else f"{done:g} of {total:g}"

@@ -239,3 +239,11 @@ join output p on p.step = s.no
 where :step is null or s.no <> :step
 group by s.no, p.output
 order by 1, 5
+
+-- metrics_of --
+-- The last value of each number of these invocations' own. :runs (JSON array of run.no)
+select s.no, m.name, m.value, m.at_step, count(*) as times, max(m.position * 65536 + m.place) as newest
+from step s join metric m on m.step = s.no
+where s.run in (select value from json_each(:runs)) and m.element = -1
+group by s.no, m.name
+order by s.no, m.name

@@ -213,6 +213,20 @@ create table tag (
 ) strict;
 create index tag_name on tag (pipeline, step, name, no);
 
+create table metric (
+  position integer not null,     -- of the event
+  place    integer not null,     -- in it
+  step     integer not null,
+  element  integer not null,     -- -1: of the invocation itself
+  attempt  integer not null,
+  name     text not null,
+  at_step  integer,
+  value    real,                 -- null: not a number
+  at       real not null,
+  primary key (position, place)
+) strict, without rowid;
+create index metric_step on metric (step);
+
 -- runs: one row for each run.
 --   no            its place in the order of the log
 --   id            20 hex digits
@@ -249,8 +263,8 @@ create view steps as
 select
   s.no, r.id as run, r.pipeline, k.step, k.scope, lower(hex(s.invocation)) as invocation,
   case
-    when o.state is null then iif(r.state = 'running', 'waiting', 'skipped')
-    when o.state = 'running' and r.state <> 'running' then 'cancelled'
+    when o.state is null then iif(r.state in ('running', 'held'), 'waiting', 'skipped')
+    when o.state = 'running' and r.state not in ('running', 'held') then 'cancelled'
     else o.state
   end as state,
   o.ready, o.started, o.ended, o.started - o.ready as waited, o.ended - o.started as took, o.attempt,
@@ -390,3 +404,16 @@ left join step s on s.run = r.no and s.invocation = t.invocation
 left join reuse u on u.step = s.no
 left join step m on m.no = coalesce(u.origin, s.no)
 left join run mr on mr.no = m.run;
+
+-- metrics: one row for each number that a step reported, in the order of the log.
+--   run (id), pipeline, step, invocation (hex), element (of a fan-out, else null), attempt
+--   name, at_step (the step's own counting, if it gave one), value, at
+create view metrics as
+select
+  r.id as run, r.pipeline, k.step, lower(hex(s.invocation)) as invocation, nullif(m.element, -1) as element, m.attempt,
+  m.name, m.at_step, m.value, m.at
+from metric m
+join step s on s.no = m.step
+join call k on k.id = s.call
+join run r on r.no = s.run
+order by m.position, m.place;

@@ -1,0 +1,246 @@
+"""What steps say while they run: numbers, how far they are, checkpoints, and what they print. Gathered, and handed on in batches.
+
+Anything here may be called from a step's thread; what touches the run happens on its loop, by posts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Protocol, final
+
+import anyio
+
+from ashore.attempts import Trials
+from ashore.engine.effects import element_of, key_of
+from ashore.engine.fanout import Element
+from ashore.engine.journal import Journal
+from ashore.engine.means import Means
+from ashore.engine.outcomes import Outcomes
+from ashore.engine.output import Output as Written
+from ashore.engine.pump import TimerHandle
+from ashore.engine.units import Unit, node_of
+from ashore.engine.values import Large, dump_whole, load_output, store_large
+from ashore.events import Metric, Output, Printed, Reported
+from ashore.graph import DONE
+from ashore.ids import RunId
+from ashore.ongoing import About, Current, Saved
+from ashore.places import Place
+from ashore_stores.logs.base import Ticket
+
+_FRESH: Final = 0.5
+"""Seconds after which what a step says is handed on."""
+
+
+class Host(Protocol):
+    """What reports need of the run that they are about."""
+
+    means: Means
+    run: RunId
+    outcomes: Outcomes
+    journal: Journal
+    is_left: bool
+
+    @property
+    def last(self) -> Ticket | None: ...
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, kept: bool = False) -> None: ...
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle | None: ...
+
+    def hand_on(self) -> None: ...
+
+
+@final
+class Report:
+    """What one attempt has said, and what of it is not handed on yet."""
+
+    __slots__ = ("attempt", "gone", "metrics", "unit", "written")
+
+    def __init__(self, unit: Unit, attempt: int) -> None:
+        self.unit = unit
+        self.attempt = attempt
+        self.metrics: deque[Metric] = deque()
+        self.gone: tuple[float, float | None] | None = None
+        """How far it is, of how much, if that is news."""
+        self.written = Written()
+
+
+class Reports:
+    """The reports of one run."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._now = host.means.ports.clock.now
+        self._post = host.means.ports.workers.poster()
+        self.by_unit: dict[Unit, Report] = {}
+        """Of attempts that have said something."""
+        self._timer: TimerHandle | None = None
+        self._is_armed = False
+        host.outcomes.said, host.outcomes.before = self.by_unit, self.ended
+
+    # From steps, on any thread.
+
+    def current(self, place: Place) -> Current:
+        unit: Unit = place.unit
+        node = node_of(unit)
+        key = key_of(self._host.run, node, element_of(unit))
+        about = About(self._host.run, node.work.name, attempt_of(unit), key, place.gpus)
+        return Current(about, _Desk(self, unit, place.saved))
+
+    def wrote(self, place: Place, stream: int, text: str) -> None:
+        if node_of(place.unit).state < DONE:  # else it is no word of the step's own: it has its outcome
+            self.of(place.unit).written.add(stream, text)
+            self.arm()
+
+    def of(self, unit: Unit) -> Report:
+        """The report of the attempt that is under way."""
+        report = self.by_unit.get(unit)
+        if report is None:
+            report = self.by_unit.setdefault(unit, Report(unit, attempt_of(unit)))
+        return report
+
+    def arm(self) -> None:
+        """Have it handed on soon."""
+        if not self._is_armed:
+            self._is_armed = True
+            self._post(self._arm)
+
+    def save(self, unit: Unit, value: Any) -> Awaitable[None]:
+        """Keep a checkpoint; what is small enough for the log is on record as soon as the loop has its turn."""
+        dumped = dump_whole(node_of(unit).work, value)
+        saving = _Saving(self._host)
+        self._post(partial(self._save, unit, attempt_of(unit), dumped, saving))
+        return Saved(saving.wait)
+
+    # On the loop.
+
+    def _arm(self) -> None:
+        if not self._host.is_left:
+            self._timer = self._host.later(_FRESH, self.flush)
+
+    def ended(self, unit: Unit) -> None:
+        """An attempt has an outcome: what it said goes before that."""
+        report = self.by_unit.pop(unit, None)
+        if report is not None:
+            self._hand_over(report, is_over=True)
+
+    def close(self) -> None:
+        """The run ends: hand over all that is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while self.by_unit:
+            self.ended(next(iter(self.by_unit)))
+
+    def flush(self) -> None:
+        """Hand on what has gathered."""
+        self._is_armed = False
+        if self._host.is_left:
+            return
+        for report in list(self.by_unit.values()):
+            self._hand_over(report, is_over=False)
+        self._host.hand_on()
+
+    def _hand_over(self, report: Report, *, is_over: bool) -> None:
+        host, node, element = self._host, node_of(report.unit), element_of(report.unit)
+        metrics = tuple([report.metrics.popleft() for _ in range(len(report.metrics))])
+        gone, report.gone = report.gone, None
+        if metrics or gone is not None:
+            at = self._now()
+            host.journal.record(Reported(host.run, node.invocation, report.attempt, at, metrics, gone, None, element))
+        for pieces, dropped in report.written.take(is_over=is_over):
+            shown = tuple([(stream, host.means.supplies.hiding.text(text)) for stream, text in pieces])
+            host.journal.record(Printed(host.run, node.invocation, report.attempt, self._now(), shown, dropped, element))
+
+    # Checkpoints.
+
+    def _save(self, unit: Unit, attempt: int, dumped: Output | Large, saving: _Saving) -> None:
+        if self._host.is_left:
+            saving.end()
+        elif type(dumped) is Large:
+            self._host.spawn(self._store(unit, attempt, dumped, saving))
+        else:
+            self._saved(unit, attempt, dumped, saving)  # type: ignore[arg-type]  # it is no large one
+
+    async def _store(self, unit: Unit, attempt: int, large: Large, saving: _Saving) -> None:
+        means = self._host.means
+        try:
+            output = await store_large(means.artifacts, means.ports.workers, node_of(unit).work, large)
+        except Exception as error:  # noqa: BLE001  # whoever waits for it is told
+            saving.end(error)
+        else:
+            self._saved(unit, attempt, output, saving)
+
+    def _saved(self, unit: Unit, attempt: int, output: Output, saving: _Saving) -> None:
+        host, node = self._host, node_of(unit)
+        if host.is_left:
+            saving.end()
+            return
+        event = Reported(host.run, node.invocation, attempt, self._now(), (), None, output, element_of(unit))
+        host.journal.record(event)
+        if node.trials is None:
+            node.trials = Trials()
+            node.trials.begun = node.attempt
+        node.trials.receive(event)
+        host.hand_on()
+        saving.end(None, host.last)
+
+
+class _Saving:
+    """A checkpoint that may be waited for, on the loop."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._is_over = False
+        self._error: Exception | None = None
+        self._ticket: Ticket | None = None
+        self._event: anyio.Event | None = None
+
+    def end(self, error: Exception | None = None, ticket: Ticket | None = None) -> None:
+        self._is_over, self._error, self._ticket = True, error, ticket
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        if not self._is_over:
+            self._event = self._event or anyio.Event()
+            await self._event.wait()
+        if self._error is not None:
+            raise self._error
+        if self._ticket is not None:
+            await self._host.means.log.durable(self._ticket)
+
+
+class _Desk:
+    """Where one attempt's reports go."""
+
+    def __init__(self, reports: Reports, unit: Unit, saved: tuple[Any, Any] | None) -> None:
+        self._reports = reports
+        self._unit = unit
+        self._saved = saved
+
+    def metric(self, name: str, value: float, step: int | None) -> None:
+        self._reports.of(self._unit).metrics.append(Metric(name, value, step, self._reports._now()))
+        self._reports.arm()
+
+    def progress(self, done: float, total: float | None) -> None:
+        self._reports.of(self._unit).gone = (done, total)
+        self._reports.arm()
+
+    def checkpoint(self, value: Any) -> Awaitable[None]:
+        return self._reports.save(self._unit, value)
+
+    def checkpointed(self, default: Any) -> Any:
+        if self._saved is None:
+            return default
+        output, blobs = self._saved
+        return load_output(output, blobs)
+
+
+def attempt_of(unit: Unit) -> int:
+    """The number of the attempt that is under way."""
+    if type(unit) is Element:
+        trials = unit.node.trials
+        return max(1, trials.element(unit.index).begun) if trials is not None else 1
+    return node_of(unit).attempt
