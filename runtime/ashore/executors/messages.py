@@ -52,6 +52,8 @@ class Attempt(_Message, frozen=True, array_like=True, gc=False, tag=2):
     seed: int | None = None
     surroundings: Surroundings | None = None
     """If they are others than those of the last attempt there."""
+    modules: tuple[tuple[str, str], ...] = ()
+    """Names and files of modules that have classes among the arguments."""
 
 
 class Finished(_Message, frozen=True, array_like=True, gc=False, tag=1):
@@ -63,6 +65,8 @@ class Finished(_Message, frozen=True, array_like=True, gc=False, tag=1):
     ended: float
     parts: tuple[tuple[str, str], ...] = ()
     """The parts of the fingerprint there, if that is another one than here: nothing was run then."""
+    module: str = ""
+    """The module that has a class among the arguments and is not imported there: nothing was run then."""
 
 
 ToWorker: TypeAlias = Function | Attempt
