@@ -129,6 +129,26 @@ async def test_a_step_within_a_function_takes_along_what_it_uses(rt: Runtime, st
     assert await inner(1) == 24
 
 
+async def test_classes_that_only_this_process_has_imported_are_imported_there(rt: Runtime, steps: Any, tmp_path: Path) -> None:
+    other = tmp_path / "other_workshop.py"
+    other.write_text(
+        "from ashore import step\n\n@step\ndef shown(value, x=1) -> str:\n    return f'{type(value).__module__} {value}'\n"
+    )
+    shown = load_module(str(other)).shown
+    try:
+        assert await shown(steps.Point(4)) == "workshop Point(x=4)"
+        assert await pipeline(lambda_of(shown, steps.point))(5) == "workshop Point(x=5)"
+    finally:
+        del sys.modules["other_workshop"]
+
+
+def lambda_of(shown: Any, point: Any) -> Any:
+    def wired(n: int) -> Any:
+        return shown(point(n))
+
+    return wired
+
+
 async def test_what_cannot_be_sent_says_so(rt: Runtime) -> None:
     lock = threading.Lock()
 

@@ -19,8 +19,9 @@ gates: dict[str, anyio.Event] = {}
 @cache
 def sampled(kind: str) -> dict[str, Any]:
     """One value of each stored form and type."""
-    found = {(dump_value(value, limit=LIMIT).format, type(value)): name for name, value in samples(kind).items()}
-    return {name: value for name, value in samples(kind).items() if name in found.values()}
+    values = samples(kind)
+    names = {(dump_value(value, limit=LIMIT).format, type(value)): name for name, value in values.items()}
+    return {name: values[name] for name in names.values()}
 
 
 def told_of(value: Any) -> list[str]:
@@ -37,31 +38,34 @@ async def opened(gate: str) -> bool:
 
 
 @step(cache=True)
-def made(kind: str, name: str) -> Any:
+def made(kind: str, name: str, round: int) -> Any:
     return sampled(kind)[name]
 
 
-@step(cache=True, process=True)
-def made_there(kind: str, name: str) -> Any:
-    return sampled(kind)[name]
+@step(process=True)
+def passed_on(value: Any, is_open: bool) -> Any:
+    return value
 
 
 @step
-def told(value: Any, is_open: bool, round: int) -> list[str]:
+def told(value: Any, is_open: bool, which: tuple[str, int]) -> list[str]:
     return told_of(value)
 
 
 @step(process=True)
-def told_there(value: Any, is_open: bool, round: int) -> list[str]:
+def told_there(value: Any, is_open: bool, which: tuple[str, int]) -> list[str]:
     return told_of(value)
 
 
 @pipeline
-def all_ways(kind: str, names: list[str], gate: str, round: int) -> dict[str, list[Handle[list[str]]]]:
-    """Each sample made here or there, told here or there."""
+def all_ways(kind: str, names: list[str], gate: str, rounds: tuple[int, int]) -> dict[str, list[Handle[list[str]]]]:
+    """Each sample as it was made here, and as it came back from another process; told of here, and there."""
     is_open = opened(gate)
+    here = [made(kind, name, rounds[0]) for name in names]
+    there = [passed_on(value, is_open) for value in here]
     return {
-        f"{maker.name} {teller.name}": [teller(maker(kind, name), is_open, round) for name in names]
-        for maker in (made, made_there)
-        for teller in (told, told_there)
+        "made here, told here": [told(value, is_open, ("here", rounds[1])) for value in here],
+        "made here, told there": [told_there(value, is_open, ("here", rounds[1])) for value in here],
+        "made there, told here": [told(value, is_open, ("there", rounds[1])) for value in there],
+        "made there, told there": [told_there(value, is_open, ("there", rounds[1])) for value in there],
     }

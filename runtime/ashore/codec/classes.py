@@ -136,7 +136,7 @@ def find_class(name: str, tag: Tag, fields: Sequence[str]) -> type:
     module, _, qualname = name.partition(":")
     cls = _look_up(module, qualname)
     if cls is None:
-        raise Undecodable(*_absent(module, qualname))
+        raise _absent(module, qualname)
     shape = shape_of(cls)
     if shape is None or shape.tag is not tag:
         kind = _KINDS.get(tag, f"a {tag.name.lower()}")
@@ -154,15 +154,17 @@ def other_fields(name: str, stored: Sequence[str], now: Sequence[str], mend: str
     )
 
 
-def _absent(module: str, qualname: str) -> tuple[str]:
+def _absent(module: str, qualname: str) -> Undecodable:
     if module == _MAIN:
-        return (
+        return Undecodable(
             f"the value is of class {qualname}, defined in a notebook or at a prompt, and this program has no such class there: "
             "define it again here, or move it to a module that both import",
+            module=module,
         )
     if all(place is None for place in _modules(module)):
-        return (f"the value is of class {qualname} of module {module!r}, which is not imported here: `import {module}` first",)
-    return (f"the value is of class {qualname} of module {module!r}, which has no such class any more",)
+        what = f"the value is of class {qualname} of module {module!r}, which is not imported here: `import {module}` first"
+        return Undecodable(what, module=module)
+    return Undecodable(f"the value is of class {qualname} of module {module!r}, which has no such class any more")
 
 
 def values_of(value: Any, shape: Shape) -> list[Any]:

@@ -137,6 +137,21 @@ def file_of(module: str) -> str:
 # Where the attempt runs.
 
 
+class NotImportedThere(StepError):
+    """An argument is of a class whose module is not imported where the attempt runs."""
+
+    def __init__(self, what: str, module: str) -> None:
+        super().__init__(what)
+        self.module = module
+
+
+def _first(error: BaseException) -> BaseException:
+    """What a chain of errors began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 class Receiving:
     """Arguments as they arrive: `find(module, file)` imports a module that has a class which is not known yet."""
 
@@ -146,8 +161,15 @@ class Receiving:
         self._codec = Codec(self)
 
     def arguments(self, sent: Sequence[tuple[str, bytes]]) -> dict[str, Any]:
-        """The arguments by name. Raises `MaterializeError`, `Undecodable` for what cannot be loaded."""
-        return {name: self._codec.decode(data) for name, data in sent}
+        """The arguments by name. Raises `NotImportedThere` for a class that is not, `Undecodable` for what cannot be loaded."""
+        try:
+            return {name: self._codec.decode(data) for name, data in sent}
+        except Undecodable as error:
+            first = _first(error)
+            module = getattr(first, "module", "")
+            if not module:
+                raise
+            raise NotImportedThere(str(first), module) from error
 
     def dump(self, value: Any) -> None:
         return None

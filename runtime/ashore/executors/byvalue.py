@@ -22,7 +22,7 @@ from ashore.errors import StepError
 from ashore.options import Options
 from ashore.works import Step, Work
 
-_MAIN: Final = "__main__"
+MAIN: Final = "__main__"
 _PLAIN_LOADERS: Final = (SourceFileLoader, SourcelessFileLoader)
 _STRUCT_OPTIONS: Final = (
     "frozen",
@@ -45,7 +45,7 @@ def is_importable(work: Work[Any, Any]) -> bool:
     """Whether another process gets the step, as it is, by importing its module."""
     module = sys.modules.get(work.module)
     spec = getattr(module, "__spec__", None)
-    if work.module == _MAIN or getattr(module, "__file__", None) is None or spec is None:
+    if work.module == MAIN or getattr(module, "__file__", None) is None or spec is None:
         return False
     if type(spec.loader) not in _PLAIN_LOADERS:  # one that changes code as it loads it: pytest's, a type checker's
         return False
@@ -72,20 +72,26 @@ def dumped(work: Work[Any, Any]) -> tuple[bytes, bytes]:
     return hashlib.sha256(data).digest(), data
 
 
-def loaded(data: bytes) -> Step[Any, Any]:
-    """The step. Its classes are found under `__main__` here, as they are there."""
+def dumped_classes() -> tuple[bytes, bytes]:
+    """The classes of the script or notebook alone."""
+    data = _dumps((None, _classes_of_main()))
+    return hashlib.sha256(data).digest(), data
+
+
+def loaded(data: bytes) -> Step[Any, Any] | None:
+    """The step, if there is one. The classes are found under `__main__` here, as they are there."""
     work, classes = _cloudpickle().loads(data)
     for name, made in classes.items():
-        setattr(sys.modules[_MAIN], name, made)
-    found: Step[Any, Any] = work
+        setattr(sys.modules[MAIN], name, made)
+    found: Step[Any, Any] | None = work
     return found
 
 
 def _classes_of_main() -> dict[str, type]:
     """Classes of the script or notebook: values of them are among arguments and results."""
     classes: dict[str, type] = {}
-    for name, value in vars(sys.modules[_MAIN]).items():
-        if isinstance(value, type) and value.__module__ == _MAIN and value.__qualname__ == name and _can_be_sent(value):
+    for name, value in vars(sys.modules[MAIN]).items():
+        if isinstance(value, type) and value.__module__ == MAIN and value.__qualname__ == name and _can_be_sent(value):
             classes[name] = value
     return classes
 
@@ -114,7 +120,7 @@ def _pickler() -> Any:
                 definition = value.definition
                 parts = (type(value), definition.fn, definition.role, definition.options, definition.is_pipeline)
                 return _made, (*parts, {name: getattr(definition, name) for name in ("returns", "file", "line")})
-            if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == _MAIN:
+            if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == MAIN:
                 return _struct, _parts_of(value)
             return super().reducer_override(value)
 
@@ -151,7 +157,7 @@ def _default(field: Any) -> tuple[str, Any]:
 def _struct(number: int, name: str, fields: Any, bases: Any, members: dict[str, Any], options: dict[str, Any]) -> type:
     if number not in _structs:
         fields = [(field, kind, msgspec.field(**({how: what} if how else {}))) for field, kind, how, what in fields]
-        _structs[number] = msgspec.defstruct(name, fields, bases=bases, namespace=members, module=_MAIN, **options)
+        _structs[number] = msgspec.defstruct(name, fields, bases=bases, namespace=members, module=MAIN, **options)
     return _structs[number]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -9,7 +10,9 @@ from typing import Any, Final, Protocol
 import anyio
 
 from ashore.engine.processes import Task
-from ashore.executors.messages import Surroundings, from_worker, pack
+from ashore.engine.sending import file_of
+from ashore.executors.byvalue import MAIN, dumped_classes
+from ashore.executors.messages import Function, Surroundings, from_worker, pack
 from ashore.executors.output import Output
 from ashore.executors.sent import lost, messages_of, surroundings, taken
 from ashore_stores.ports import Child, Nursery
@@ -28,6 +31,8 @@ class Job:
     worker: Worker | None = None
     is_stopped: bool = False
     is_over: bool = False
+    modules: tuple[tuple[str, str], ...] = ()
+    """Names and files of modules that a worker lacked."""
 
     def settle(self, done: Any, error: BaseException | None) -> None:
         """It has an outcome."""
@@ -104,11 +109,12 @@ class Worker:
         assert self._child is not None
         around = surroundings(self.gpus)
         try:
-            function, attempt = messages_of(job.task, None if around == self._around else around)
+            function, attempt = messages_of(job.task, None if around == self._around else around, job.modules)
             if function is not None and function.digest not in self._functions:
                 self._child.send(pack(function))
                 self._functions.add(function.digest)
         except Exception as error:  # noqa: BLE001  # what cannot be sent is a failed attempt
+            self.job = None
             job.settle(None, error)
             return
         self.job, job.worker = job, self
@@ -122,6 +128,9 @@ class Worker:
         assert child is not None
         finished = from_worker.decode(message)
         child.hear()  # it was written before this message
+        if not job.is_stopped and self._lacks(job, finished.module):
+            self.take(job)
+            return
         self._output.end()
         failure = finished.failure
         if job.is_stopped or (failure is not None and failure.classes[0] == _OUT_OF_MEMORY):
@@ -132,6 +141,16 @@ class Worker:
             self._settle(taken(finished), None)
         if self.is_idle:
             self._chief.is_free(self)
+
+    def _lacks(self, job: Job, module: str) -> bool:
+        """Whether a module that is imported here was not imported there: with it, the attempt can be made."""
+        if module not in sys.modules or any(module == name for name, _ in job.modules):
+            return False
+        if module == MAIN:
+            assert self._child is not None
+            self._child.send(pack(Function(*dumped_classes())))
+        job.modules += ((module, "" if module == MAIN else file_of(module)),)
+        return True
 
     def _settle(self, done: Any, error: BaseException | None) -> None:
         job, self.job = self.job, None

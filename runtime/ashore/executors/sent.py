@@ -22,7 +22,9 @@ _NAMED: Final = 3
 """Parts of a fingerprint that an error names."""
 
 
-def messages_of(task: Task, around: Surroundings | None) -> tuple[Function | None, Attempt]:
+def messages_of(
+    task: Task, around: Surroundings | None, modules: tuple[tuple[str, str], ...] = ()
+) -> tuple[Function | None, Attempt]:
     """An attempt, and the step by value if no import finds it. Raises `StepError` if it cannot be sent."""
     work = task.work
     function = None
@@ -31,8 +33,8 @@ def messages_of(task: Task, around: Surroundings | None) -> tuple[Function | Non
         function = Function(*byvalue.dumped(work))
         code = Code(work.module, work.file, work.qualname, function.digest)
     files = encode(list(task.files)) if task.files else b""
-    attempt = Attempt(code, task.code, task.arguments, task.blobs, files, task.secrets, task.memory, task.seed, around)
-    return function, attempt
+    limits = (task.memory, task.seed)
+    return function, Attempt(code, task.code, task.arguments, task.blobs, files, task.secrets, *limits, around, modules)
 
 
 def surroundings(gpus: Sequence[int]) -> Surroundings:

@@ -14,8 +14,9 @@ from ashore.engine.failures import failure_of
 from ashore.engine.invoke import Done
 from ashore.engine.looking import Looker
 from ashore.engine.processes import Task
+from ashore.engine.sending import NotImportedThere
 from ashore.errors import StepError
-from ashore.events import Failure, Output
+from ashore.events import Output
 from ashore.executors import byvalue
 from ashore.executors.attempt import Site, is_to_be_stored
 from ashore.executors.messages import Attempt, Code, Finished, Function, pack, to_worker
@@ -56,7 +57,9 @@ class Worker:
         while (message := self._channel.receive()) is not None:
             asked = to_worker.decode(message)
             if isinstance(asked, Function):
-                self._functions[asked.digest] = byvalue.loaded(asked.data)
+                work = byvalue.loaded(asked.data)
+                if work is not None:
+                    self._functions[asked.digest] = work
             else:
                 self._channel.send(pack(self._finished(asked)))
 
@@ -65,6 +68,8 @@ class Worker:
         started = now()
         try:
             self._surround(asked)
+            for module, file in asked.modules:
+                load_as(module, file)
             work = self._found(asked.code)
             parts = () if asked.code.value else self._differing(work, asked.fingerprint)
             if parts:
@@ -78,7 +83,9 @@ class Worker:
             sys.stdout.flush()
             sys.stderr.flush()
         failure = None if done.error is None else failure_of(_as_exception(done.error))
-        return _finished(done, failure)
+        outputs: tuple[Output, ...] = done.outputs  # type: ignore[assignment]  # the large ones are stored
+        module = done.error.module if isinstance(done.error, NotImportedThere) else ""
+        return Finished(outputs, failure, done.started, done.ended, module=module)
 
     def _surround(self, asked: Attempt) -> None:
         around = asked.surroundings
@@ -122,11 +129,6 @@ class Worker:
         if isinstance(done.error, Terminated):
             raise done.error
         return anyio.run(self._site.store, task, done) if is_to_be_stored(done) else done
-
-
-def _finished(done: Done, failure: Failure | None) -> Finished:
-    outputs: tuple[Output, ...] = done.outputs  # type: ignore[assignment]  # the large ones are stored
-    return Finished(outputs, failure, done.started, done.ended)
 
 
 def _as_exception(error: BaseException) -> Exception:
