@@ -6,10 +6,13 @@ nothing runs there, and what follows has no element there either. So stages agre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, final
 
-from ashore.events import Failure, Output
+from ashore.events import Column, Failure, Output
+
+_DIGEST = 32
+"""Bytes of a digest."""
 
 Watcher: TypeAlias = Callable[[int], None]
 """Called with the place of each element that is settled, as they settle, and with -1 when the number of places is known."""
@@ -89,9 +92,15 @@ class Fan:
 
     def put(self, place: int, outputs: tuple[Output, ...]) -> None:
         """The element at this place has its outputs; the first outcome counts."""
-        if not self.came(place):
-            column = self.outputs
-            if place >= len(column):
+        column = self.outputs
+        if place == len(column):  # in order, as most come
+            if place not in self.failed and place not in self.left_out:
+                column.append(outputs)
+                self.settled += 1
+                for watcher in self.watchers:
+                    watcher(place)
+        elif not self.came(place):
+            if place > len(column):
                 column.extend([None] * (place + 1 - len(column)))
             column[place] = outputs
             self._settle(place)
@@ -120,3 +129,32 @@ class Fan:
         self.settled += 1
         for watcher in self.watchers:
             watcher(place)
+
+
+def column_of(outputs: Sequence[Output]) -> Column:
+    """Outputs of one format and type, side by side. There is at least one."""
+    contents = tuple([output.content for output in outputs])
+    return Column(
+        outputs[0].format,
+        outputs[0].type,
+        b"".join([output.digest for output in outputs]),
+        tuple([output.size for output in outputs]),
+        tuple([output.data for output in outputs]),
+        contents if any(contents) else (),
+    )
+
+
+def outputs_in(column: Column) -> list[Output]:
+    """The outputs of a column, one by one."""
+    digests, contents = column.digests, column.contents
+    return [
+        Output(
+            digests[_DIGEST * place : _DIGEST * (place + 1)],
+            size,
+            column.format,
+            column.type,
+            column.data[place],
+            contents[place] if contents else b"",
+        )
+        for place, size in enumerate(column.sizes)
+    ]

@@ -1,8 +1,8 @@
 """A run's result as the log keeps it: its shape, with the outputs in it. Complete in itself, so that anybody can load it.
 
 The encoding is a nested msgpack array, by its first element: "o" one output; "t" a step's tuple of outputs; "n" a step's
-`Outputs` (its class's name, its fields, the outputs); "e" the elements of a fan-out; "l" / "u" / "d" a list, tuple or dict of
-shapes; "p" a plain value (`ashore.codec`).
+`Outputs` (its class's name, its fields, the outputs); "e" the elements of a fan-out, "c" the same as a column if they
+are outputs of one kind; "l" / "u" / "d" a list, tuple or dict of shapes; "p" a plain value (`ashore.codec`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 
+from ashore import fans
 from ashore.codec import decode, encode
-from ashore.events import Output
+from ashore.events import Column, Output
+from ashore.fans import column_of
 from ashore.graph import FileRef, Node, Ref
 from ashore.outputs import Outputs
 
@@ -39,6 +41,8 @@ def identity_of(result: bytes) -> bytes:
 
 def _by_content(shape: list[Any]) -> list[Any]:
     tag, content = shape
+    if tag == "c":
+        return ["e", [["o", [output.format, output.type, output.identity]] for output in _outputs(content)]]
     if tag == "o":
         return [tag, _content(content)]
     if tag == "t":
@@ -50,6 +54,10 @@ def _by_content(shape: list[Any]) -> list[Any]:
     if tag == "d":
         return [tag, [[key, _by_content(item)] for key, item in content]]
     return [tag, [_by_content(item) for item in content]]
+
+
+def _outputs(column: Any) -> list[Output]:
+    return fans.outputs_in(msgspec.convert(column, Column))
 
 
 def _content(output: Any) -> list[Any]:
@@ -80,7 +88,10 @@ def _shape(template: Any) -> list[Any]:
 def _shape_of_ref(ref: Ref) -> list[Any]:
     node = ref.node
     if node.fan:
-        kept = node.elements.kept() if node.elements else ()
+        kept = list(node.elements.kept()) if node.elements else []
+        place = 0 if ref.output is None and node.work.outputs is None else ref.output
+        if place is not None and len({(outputs[place].format, outputs[place].type) for outputs in kept}) == 1:
+            return ["c", column_of([outputs[place] for outputs in kept])]
         return ["e", [_shape_of_outputs(node, outputs, ref.output) for outputs in kept]]
     return _shape_of_outputs(node, node.outputs, ref.output)
 
@@ -102,6 +113,8 @@ def _build(shape: list[Any], load: Callable[[Output], Any]) -> Any:
         return load(msgspec.convert(content, Output))
     if tag == "p":
         return decode(content)
+    if tag == "c":
+        return [load(output) for output in _outputs(content)]
     if tag == "d":
         return {decode(key): _build(item, load) for key, item in content}
     if tag == "t":

@@ -13,6 +13,7 @@ from tests.runtime.engine_misbehaving import BOUND, executed
 from ashore import Handle, RunFailed, Runtime, each, pipeline, step
 from ashore.errors import ElementsFailed, GraphError, SourceFailed
 from ashore.events import ElementsRan, ElementsTaken, StepFailed, decode
+from ashore.testing import assert_resumes
 
 pytestmark = pytest.mark.anyio
 
@@ -389,3 +390,36 @@ async def test_counts_of_events_and_bytes(rt: Runtime) -> None:
     events = await events_of(rt, run)
     assert sum(isinstance(event, ElementsRan) for event in events) <= 24
     assert len(events) <= 40
+
+
+# Over crashes.
+
+
+async def numbers_as_they_come() -> AsyncIterator[int]:
+    for number in (1, 2, 2, 5):
+        yield number
+
+
+@step(cache=True)
+async def noted(x: int) -> int:
+    executed.append(f"noted {x}")
+    if x == 4:
+        raise ValueError("four")
+    return x
+
+
+@pipeline
+def over_an_iterator(offset: int) -> Any:
+    return total(double(each(noted(each(numbers_as_they_come(), limit=2))))), add(*each.product(noted(each([1, 3])), [offset, 5]))
+
+
+@pipeline
+def with_failures(offset: int) -> Any:
+    kept = noted(each([1, 4, offset], on_error="skip"))
+    return total(double(each(kept))), double(each(noted(each([7, 4, 8], on_error="collect"))))
+
+
+@pytest.mark.parametrize("made", [over_an_iterator, with_failures])
+def test_resumed_after_each_event_the_missing_elements_run_and_nothing_else(made: Any) -> None:
+    proven = assert_resumes(made(3), schedules=4)
+    assert proven.crashes > 20

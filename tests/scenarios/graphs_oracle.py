@@ -15,6 +15,17 @@ class Fan(list[Any]):
     """The list that a fan-out gives: its elements are artifacts of their own."""
 
 
+class Streamed(list[Any]):
+    """What an async iterator gives. It has no identity but that it is the n-th."""
+
+    def __init__(self, items: list[Any], number: int) -> None:
+        super().__init__(items)
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"stream {self.number}"
+
+
 class Whole(tuple[Any, ...]):
     """Several outputs as one value."""
 
@@ -123,6 +134,9 @@ class Oracle:
         if kind == "dict":
             return {name: self.form(item) for name, item in rest[0]}
         items = [self.form(item) for item in rest[0]]
+        if kind == "stream":
+            self.counts["stream"] = self.counts.get("stream", 0) + 1
+            return Streamed(items, self.counts["stream"])
         return tuple(items) if kind == "tuple" else items
 
     def called(self, node: Spec) -> str:

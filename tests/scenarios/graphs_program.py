@@ -7,7 +7,7 @@ and ends. A shape says what it gives, a flavour how it runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import anyio
@@ -133,7 +133,15 @@ class Wired:
         if kind == "dict":
             return {name: self.value(item) for name, item in rest[0]}
         items = [self.value(item) for item in rest[0]]
-        return tuple(items) if kind == "tuple" else items
+        return streamed(items) if kind == "stream" else tuple(items) if kind == "tuple" else items
+
+
+async def streamed(items: list[Any]) -> AsyncIterator[Any]:
+    """Values that come one by one, some of them later."""
+    for item in items:
+        if item == 1:
+            await anyio.sleep(0.0005)
+        yield item
 
 
 @pipeline

@@ -68,7 +68,7 @@ class Maker:
             source = self.source()
             args = [source, self.same_length(source)]
         else:
-            args = [self.source() for _ in range(number)]
+            args = [self.source(may_stream=place == 0 and (number == 1 or how == "product")) for place in range(number)]
         over = list(range(number))
         if self.rng.random() < 0.3:
             args.append(self.argument())
@@ -78,8 +78,10 @@ class Maker:
         node = {"do": name, "tag": self.rng.randrange(4), "args": args, "over": over, "how": how, "on_error": on_error}
         self.keep(node, {"pair": "fan of pairs", "parts": "fan of parts"}.get(shape, "fan"))
 
-    def source(self) -> list[Any]:
+    def source(self, *, may_stream: bool = False) -> list[Any]:
         """Something to fan out."""
+        if may_stream and self.rng.random() < 0.15:
+            return ["stream", [["literal", self.rng.randrange(6)] for _ in range(self.rng.randrange(5))]]
         lists = [place for place, kind in enumerate(self.kinds) if kind in ("list", "fan", "fan of pairs", "fan of parts")]
         roll = self.rng.random()
         if lists and roll < 0.55:

@@ -55,7 +55,7 @@ def test_the_graphs_are_of_all_kinds() -> None:
         seen.update(outcome.state for outcome in told.invocations.values())
         seen.update(kind for node in nodes_of(spec) for kind in kinds_of(node))
         seen.update((unit.is_optional and "an element that may be left out") or "a unit" for _, unit in told.units())
-    wanted = "collect sub skip stop product zip thread suspend sleep inline kept fresh blob pair parts out dict tuple done failed"
+    wanted = "collect stream sub skip stop product zip thread suspend sleep inline kept fresh blob pair parts out dict done failed"
     assert not [kind for kind in wanted.split() if seen[kind] < 10]
     assert seen["a run that is done"] > 20
     assert seen["a run that is failed"] > 20

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from ashore.events import Column, ElementsRan, ElementsTaken, Failure, FileUse, Output
+from ashore.events import ElementsRan, ElementsTaken, Failure, FileUse, Output
+from ashore.fans import column_of
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
 FRAME = 1024
@@ -72,8 +73,15 @@ class Columns:
         With each the keys under which it is found again: those of elements that were made, not of those that are reused.
         """
         groups: dict[tuple[tuple[str, str], ...], list[int]] = {}
-        for place, outputs in enumerate(self.outputs):
-            groups.setdefault(tuple([(output.format, output.type) for output in outputs]), []).append(place)
+        if any([len(outputs) != 1 for outputs in self.outputs]):
+            kinds = [tuple([(output.format, output.type) for output in outputs]) for outputs in self.outputs]
+        else:
+            kinds = [((output.format, output.type),) for (output,) in self.outputs]
+        if kinds and kinds.count(kinds[0]) == len(kinds):
+            groups[kinds[0]] = list(range(len(kinds)))
+        else:
+            for place, kind in enumerate(kinds):
+                groups.setdefault(kind, []).append(place)
         taken = [self._event(kinds, places, now) for kinds, places in groups.items()] or [self._event((), [], now)]
         first, keys = taken[0]
         taken[0] = (self._with_rest(first), keys)
@@ -81,9 +89,7 @@ class Columns:
         return taken
 
     def _event(self, kinds: tuple[tuple[str, str], ...], places: list[int], now: float) -> tuple[ElementsRan, list[CacheKey]]:
-        columns = tuple(
-            _column(format_, type_, [self.outputs[place][n] for place in places]) for n, (format_, type_) in enumerate(kinds)
-        )
+        columns = tuple(column_of([self.outputs[place][n] for place in places]) for n in range(len(kinds)))
         indices = tuple([self.indices[place] for place in places])
         keys = [self.keys[place] for place in places]
         joined = b"" if NO_KEY in keys else b"".join(keys)
@@ -102,15 +108,3 @@ class Columns:
 
     def _with_rest(self, event: ElementsRan) -> ElementsRan:
         return structs.replace(event, failed=tuple(self.failed), files=tuple(self.files))
-
-
-def _column(format_: str, type_: str, outputs: list[Output]) -> Column:
-    contents = tuple([output.content for output in outputs])
-    return Column(
-        format_,
-        type_,
-        b"".join([output.digest for output in outputs]),
-        tuple([output.size for output in outputs]),
-        tuple([output.data for output in outputs]),
-        contents if any(contents) else (),
-    )

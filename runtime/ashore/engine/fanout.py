@@ -9,7 +9,7 @@ from typing import Any, final
 
 from ashore.elements import AT_ONCE
 from ashore.engine.columns import Columns
-from ashore.engine.feeds import Feed, Taken, feed_of
+from ashore.engine.feeds import Feed, Listed, Taken, feed_of
 from ashore.engine.keys import ElementKeys, element_key
 from ashore.engine.pairing import Combined, Pairing, SideBySide
 from ashore.engine.state import fan_of
@@ -18,7 +18,7 @@ from ashore.errors import GraphError
 from ashore.events import FileUse, Output
 from ashore.fans import Fan
 from ashore.files import File
-from ashore.graph import Node, Ref, file_use
+from ashore.graph import Argument, Node, Ref, file_use
 from ashore.ids import CacheKey, RunId
 
 
@@ -40,14 +40,21 @@ class Element:
         """The files that it is about."""
         return [item.file for item in self.items if item.file is not None]
 
+    @property
+    def is_of_files(self) -> bool:
+        for item in self.items:  # noqa: SIM110  # once for each element: a generator costs as much as all the rest
+            if item.file is not None:
+                return True
+        return False
+
 
 @final
 class FanOut:
     """One fan-out under way. In the ready deque it stands for its next element."""
 
     __slots__ = (
-        "changed", "columns", "fan", "feeds", "is_closed", "is_queued", "limit", "node", "on_error", "pairing", "shared",
-        "started", "under_way",
+        "changed", "columns", "constants", "fan", "feeds", "is_closed", "is_held_back", "is_queued", "is_quick", "limit", "node",
+        "on_error", "pairing", "shared", "started", "under_way",
     )  # fmt: skip
 
     def __init__(self, node: Node, run: RunId, blobs: Blobs, shared: ElementKeys | None, started: float) -> None:
@@ -72,6 +79,12 @@ class FanOut:
         self.is_queued = False
         """Whether it stands in the ready deque."""
         self.is_closed = False
+        self.is_held_back = any(_goes_over_iterators(argument) for argument in over)
+        """Whether an iterator waits for it, or for what comes before it."""
+        self.is_quick = _is_quick(node)
+        """Whether its elements need nothing but to be called."""
+        self.constants = _constants_of(node)
+        """The arguments that all elements share, if nobody can change them; else they are made for each."""
         self.changed: Callable[[FanOut], None] = _nobody
 
     def __repr__(self) -> str:
@@ -128,28 +141,42 @@ class FanOut:
         """Whether nobody knows if what it takes elements of will ever end."""
         return any(feed.count is None for feed in self.feeds)
 
+    @property
+    def plain(self) -> Listed | None:
+        """The list that it goes over, if that is all and its elements have no keys."""
+        feed = self.feeds[0]
+        is_plain = len(self.feeds) == 1 and type(feed) is Listed and self.shared is None and self.constants is not None
+        return feed if is_plain and isinstance(feed, Listed) else None
+
     def next(self) -> Element | None:
         """The next element to run; None if there is no room, or if none is there now."""
-        if self.under_way >= self.limit or self.is_closed:
-            return None
-        index = self.pairing.next()
-        while index is not None and self.fan.came(index):  # on record from before a crash
-            index = self.pairing.next()
-        if index is None:
-            return None
-        self.under_way += 1
+        index = self.next_index()
+        return None if index is None else self.element(index)
+
+    def element(self, index: int) -> Element:
         items = self.items(index)
         return Element(self, index, items, element_key(self.shared, items))
+
+    def next_index(self) -> int | None:
+        """The place of the next element."""
+        if self.under_way >= self.limit or self.is_closed:
+            return None
+        index, fan = self.pairing.next(), self.fan
+        while index is not None and fan.settled and fan.came(index):  # on record from before a crash
+            index = self.pairing.next()
+        if index is not None:
+            self.under_way += 1
+        return index
 
     def items(self, index: int) -> Sequence[Item]:
         feeds = self.feeds
         if len(feeds) == 1:
-            return (feeds[0].item(index),)
+            return (feeds[0].item(index, is_named=self.shared is not None),)
         return [feed.item(part) for feed, part in zip(feeds, self.pairing.parts(index), strict=True)]
 
     def arguments(self, element: Element, blobs: Blobs) -> dict[str, Any]:
         """The arguments of one element's call."""
-        arguments = arguments_of(self.node, blobs)
+        arguments = arguments_of(self.node, blobs) if self.constants is None else {**self.constants}
         for feed, item in zip(self.feeds, element.items, strict=True):
             arguments[feed.name] = load_item(item, blobs)
         return arguments
@@ -201,6 +228,30 @@ def _keep_up(node: Node) -> bool:
         if feed is not None and (fan_of(node).settled - feed.past() >= AT_ONCE or not _keep_up(stage)):
             return False
     return True
+
+
+def _goes_over_iterators(argument: Argument) -> bool:
+    """Whether what it gives comes, in the end, from an async iterator."""
+    template = argument.template
+    if argument.each is None:
+        return False
+    if type(template) is not Ref:
+        return not isinstance(template, list)
+    return template.node.fan and any(_goes_over_iterators(before) for before in template.node.arguments)
+
+
+def _is_quick(node: Node) -> bool:
+    """Whether nothing has to be done around the calls of its elements."""
+    work = node.work
+    is_bare = work.is_step and work.is_async and work.is_simple and work.is_stored and not work.supplied
+    return is_bare and node.trials is None and not node.has_files
+
+
+def _constants_of(node: Node) -> dict[str, Any] | None:
+    shared = [argument for argument in node.arguments if argument.each is None]
+    if any(argument.fresh or argument.sources for argument in shared):
+        return None
+    return {argument.name: argument.template for argument in shared}
 
 
 def describe(element: Element) -> str:

@@ -14,7 +14,7 @@ from ashore.engine.state import DONE
 from ashore.errors import ElementsFailed
 from ashore.events import ElementsTaken, Failure, Output
 from ashore.graph import Node, Ref
-from ashore.ids import InvocationId, RunId
+from ashore.ids import NO_KEY, InvocationId, RunId
 from ashore_stores.ports import Clock
 
 FRESH = 0.2
@@ -73,9 +73,22 @@ class FanOuts:
         """An element has its outputs; `reused`: from that run."""
         fanout = element.fanout
         fanout.columns.add(element.index, element.key, outputs, reused)
-        self._add_about(element)
+        if fanout.columns.names or element.is_of_files:
+            self._add_about(element)
         fanout.fan.put(element.index, outputs)
-        self._settled(element)
+        self._settled(fanout, element.index)
+
+    def settle_plain(self, fanout: FanOut, index: int, outputs: tuple[Output, ...]) -> None:
+        """An element without a key, made here of a plain value."""
+        columns, fan = fanout.columns, fanout.fan
+        columns.indices.append(index)
+        columns.keys.append(NO_KEY)
+        columns.outputs.append(outputs)
+        fan.put(index, outputs)
+        if fanout.is_queued and fan.settled != fan.count and len(columns.indices) < FRAME and fanout.node.state < DONE:
+            fanout.under_way -= 1
+        else:
+            self._settled(fanout, index)
 
     def fail(self, element: Element, error: Exception) -> None:
         """An element failed. What that means is the fan-out's policy."""
@@ -90,7 +103,7 @@ class FanOuts:
             return
         if fanout.on_error == "collect" and len(self._errors) < _KEPT_ERRORS:
             self._errors[fanout.node.index, element.index] = error
-        self._settled(element)
+        self._settled(fanout, element.index)
 
     def took(self, fanout: FanOut, feed: Taken, *elements: bytes) -> None:
         """An iterator gave this element, or has ended: that is on record before any outcome of it."""
@@ -141,17 +154,19 @@ class FanOuts:
         if parts is not None:
             fanout.columns.parts.append(parts)
 
-    def _settled(self, element: Element) -> None:
-        fanout = element.fanout
+    def _settled(self, fanout: FanOut, index: int) -> None:
         fanout.under_way -= 1
-        fanout.let_go(element.index)
+        if fanout.is_held_back:
+            fanout.let_go(index)
         if fanout.node.state >= DONE:  # another element failed it meanwhile; this one is made all the same
             self._write(fanout)
             return
         if len(fanout.columns) >= FRAME:
             self._write(fanout)
-        self._changed(fanout)
-        self._make_room(fanout.node)
+        if fanout.fan.is_settled or not fanout.is_queued:
+            self._changed(fanout)
+        if fanout.is_held_back:
+            self._make_room(fanout.node)
 
     def _changed(self, fanout: FanOut) -> None:
         """Something arrived, settled, or is known."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ashore.codec import decode
 from ashore.engine.state import DONE, fan_of
-from ashore.engine.values import Blobs, Item, Stored, item_of, list_of
+from ashore.engine.values import CONSTANT, Blobs, Item, Stored, item_of, list_of
 from ashore.fans import Fan
 from ashore.graph import Argument, Node, Ref, sources_in
 from ashore.ids import hash_id
@@ -57,8 +57,8 @@ class Feed(ABC):
         """A producer is settled."""
 
     @abstractmethod
-    def item(self, place: int) -> Item:
-        """The element at this place, which is there."""
+    def item(self, place: int, *, is_named: bool = True) -> Item:
+        """The element at this place, which is there; with its identity, if it is to be named by it."""
 
 
 class Listed(Feed):
@@ -66,7 +66,7 @@ class Listed(Feed):
 
     def __init__(self, argument: Argument, number: int, sink: Sink, parts: Sequence[Any]) -> None:
         super().__init__(argument, number, sink)
-        self._parts = parts
+        self.parts = parts
         self.count = len(parts)
 
     @property
@@ -80,8 +80,9 @@ class Listed(Feed):
     def names_files(self) -> bool:
         return type(self.argument.template) is not Ref
 
-    def item(self, place: int) -> Item:
-        return item_of(self._parts[place])
+    def item(self, place: int, *, is_named: bool = True) -> Item:
+        part = self.parts[place]
+        return item_of(part) if is_named or type(part) not in CONSTANT else Item(b"", part)
 
 
 class Handled(Listed):
@@ -97,7 +98,7 @@ class Handled(Listed):
         return False
 
     def open(self) -> None:
-        for place, part in enumerate(self._parts):
+        for place, part in enumerate(self.parts):
             producers = {id(source.node): source.node for source in sources_in(part) if type(source) is Ref}
             missing = [node for node in producers.values() if node.state != DONE]
             for node in missing:
@@ -147,11 +148,11 @@ class Staged(Feed):
         else:
             self.sink.left_out(self.number, place)
 
-    def item(self, place: int) -> Item:
+    def item(self, place: int, *, is_named: bool = True) -> Item:
         outputs = self._fan.made(place)
         assert outputs is not None
         stored = Stored(self._work, outputs, self._output)
-        return Item(stored.content, stored)
+        return Item(stored.content if is_named else b"", stored)
 
 
 class Taken(Feed):
@@ -188,7 +189,7 @@ class Taken(Feed):
         self.count = self.given
         self.sink.counted()
 
-    def item(self, place: int) -> Item:
+    def item(self, place: int, *, is_named: bool = True) -> Item:
         encoded = self.fan.taken[place]
         assert encoded is not None
         return item_of(decode(encoded))

@@ -26,6 +26,7 @@ from ashore.engine.pump import Pumps, TimerHandle, is_cancelled_from_outside
 from ashore.engine.reporting import Reports
 from ashore.engine.serving import Serving
 from ashore.engine.state import CANCELLED, RUNNING, Machine
+from ashore.engine.stretch import stretch
 from ashore.engine.taking import take_all
 from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
@@ -194,8 +195,7 @@ class Drive:
     def _begin(self, unit: Unit | FanOut) -> tuple[Any, Coroutine[Any, Any, None]] | None:
         """Settle a ready unit here and now, give it to a thread or a task of its own, or say what to await."""
         if isinstance(unit, FanOut):
-            element = self._next_of(unit)
-            return None if element is None else self._begin(element)
+            return self._begin_next(unit)
         node = node_of(unit)
         if not take_up(unit):
             return None
@@ -237,7 +237,7 @@ class Drive:
             if node.work.supplied:
                 await self.means.supplies.open(node.work)
         except BaseException as error:  # noqa: BLE001  # whatever stands in the way of a call is that call's failure
-            self._failed_or_ended(unit, error, self._now())
+            self.failed_or_ended(unit, error, self._now())
             return
         if node.work.is_async:
             await self._inline(unit, blobs)
@@ -255,7 +255,7 @@ class Drive:
             outputs = await call_inline(unit, blobs, self.means)
             stored = await self.stored(unit, outputs)
         except BaseException as error:  # noqa: BLE001  # a step can never hurt the engine: whatever it raises is a failed attempt
-            self._failed_or_ended(unit, error, started)
+            self.failed_or_ended(unit, error, started)
         else:
             ended = self._now()
             if turn == self._pumps.turn and self._monotonic() - begun >= _BLOCKED:
@@ -271,20 +271,47 @@ class Drive:
             shared = ElementKeys(node) if node.is_reusable else None
             fanout = FanOut(node, self.run, blobs, shared, started)
         except BaseException as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
-            self._failed_or_ended(node, error, started)
+            self.failed_or_ended(node, error, started)
             return
         if node.state == RUNNING:
             self.outcomes.fanouts.opened(fanout)
             for feed in fanout.taken:
                 self.spawn(take_all(fanout, feed, self.outcomes.fanouts, self.means))
 
-    def _next_of(self, fanout: FanOut) -> Element | None:
-        """The next element of a fan-out, which stands in line again for the one after it."""
+    def _begin_next(self, fanout: FanOut) -> tuple[Any, Coroutine[Any, Any, None]] | None:
+        """Begin the next element of a fan-out, which stands in line again for the one after it."""
         element = fanout.next()
         fanout.is_queued = element is not None
-        if element is not None:
-            self.machine.ready.append(fanout)  # type: ignore[arg-type]  # the pump takes both
-        return element
+        if element is None:
+            return None
+        self.machine.ready.append(fanout)  # type: ignore[arg-type]  # the pump takes both
+        assert self._pumps is not None
+        definition = fanout.node.work.definition
+        if fanout.is_quick and not self._pumps.is_suspending(definition):
+            return definition, self._stretch(fanout, element)
+        return self._begin(element)
+
+    async def _stretch(self, fanout: FanOut, first: Element) -> None:
+        """Some elements that are quick, on this task."""
+        assert self._pumps is not None
+        turn, begun = self._pumps.turn, self._monotonic()
+        await stretch(self, self._pumps, fanout, first)
+        if turn == self._pumps.turn and self._monotonic() - begun >= _BLOCKED:
+            self._warn_if_blocked(first, self._monotonic() - begun)
+
+    def is_at_hand(self, element: Element) -> bool:
+        """Whether an element can be called at once; if not, it was settled or goes its own way."""
+        if element.node.state != RUNNING:
+            return False
+        if self.has_blobs and self.away.blobs_here(element):
+            self.spawn(self.alone(element))
+            return False
+        if element.key and self.serving.serve(element):
+            return False
+        if element.is_of_files:
+            self.spawn(self._inline(element, _NO_BLOBS))
+            return False
+        return True
 
     # Off the loop.
 
@@ -310,7 +337,7 @@ class Drive:
         try:
             outputs = await self.stored(unit, done.outputs)
         except BaseException as error:  # noqa: BLE001  # what cannot be stored is a failed attempt
-            self._failed_or_ended(unit, error, done.started, done.ended)
+            self.failed_or_ended(unit, error, done.started, done.ended)
         else:
             if not self.is_left:
                 self.outcomes.ran(unit, outputs, done.started, done.ended)
@@ -401,7 +428,7 @@ class Drive:
         if isinstance(error, KeyboardInterrupt):
             self.cancel()
 
-    def _failed_or_ended(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
+    def failed_or_ended(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
         """An attempt failed; a stray or foreign cancellation is only its own failure. See `is_ended_with`."""
         if not self.is_ended_with(error):
             self.failed(unit, error, started, ended)

@@ -109,6 +109,14 @@ class Outcomes:
         if key:
             self._means.reuse.flights.land(key, unit)
 
+    def made(self, element: Element, outputs: tuple[Output, ...]) -> None:
+        """As `ran`, for an element: nobody asks when it ran, but if it is cached."""
+        if element.key:
+            now = self._now()
+            self.ran(element, outputs, now, now)
+        else:
+            self.fanouts.settle(element, outputs, _NO_RUN)
+
     def broke(self, unit: Unit, error: BaseException, started: float, ended: float | None = None) -> None:
         """An attempt failed."""
         if self.said:

@@ -67,6 +67,8 @@ class Pumps(Generic[Unit]):
         self.stopping = False
         self.entering: Callable[[], object] = _nothing
         """Called in the context of each task before the task begins."""
+        self.weight = 1
+        """How many steps the last turn of a pump was: a stretch of elements is many."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -80,6 +82,11 @@ class Pumps(Generic[Unit]):
     def turn(self) -> int:
         """How often the loop had a turn while a pump ran."""
         return self._turn
+
+    def is_spent(self, turn: int, base: Context) -> bool:
+        """Of what is awaited inline since that turn: whether the pump must have its say before another step is called there."""
+        inside = self._inside
+        return turn != self._turn or self.stopping or inside is None or inside.cancelling() > 0 or _is_changed(base)
 
     def is_suspending(self, function: Any) -> bool:
         """Whether this function is known to suspend."""
@@ -267,13 +274,15 @@ class Pumps(Generic[Unit]):
         self._arm()
         while ready and not self.stopping:
             todo = begin(ready.popleft())
-            count += 1
             if todo is not None and self._must_retire(await self._inline(*todo, me), me, base):
                 if self._active is me:
                     self._active = None
                 self.wake()
                 return False
-            if count % _SLICE == 0:
+            count += self.weight
+            self.weight = 1
+            if count >= _SLICE:
+                count = 0
                 await asyncio.sleep(0)
                 self._arm()
         if self._active is me:

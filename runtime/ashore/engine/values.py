@@ -11,13 +11,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ashore.codec import decode, encode
+from ashore.codec import decode, encode, pack_plain
 from ashore.errors import StepError
 from ashore.events import UNSTORED, Output, raw_digest, text_digest
 from ashore.files import File
 from ashore.graph import UNSET, Argument, FileRef, Node, Ref, Source, fill, sources_in
 from ashore.ids import hash_id
-from ashore.materialize import MaterializeError, check_loads_back, dump_to, dump_value, load_value, may_share, type_name
+from ashore.materialize import (
+    VALUE_FORMAT,
+    MaterializeError,
+    check_loads_back,
+    dump_to,
+    dump_value,
+    load_value,
+    may_share,
+    type_name,
+)
 from ashore.works import Work
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.errors import Missing
@@ -35,7 +44,9 @@ Blobs = Mapping[bytes, Any]
 _IN_MEMORY = b"in memory:"
 """How the digest begins of what is no blob."""
 
-_CONSTANT = (int, str, float, bool, type(None), bytes)
+_ATOMS = frozenset((int, str, float, bool, type(None)))
+"""Types whose values msgpack brings back as they are."""
+CONSTANT = (int, str, float, bool, type(None), bytes)
 """Types whose values nobody can change, and which hold nothing else."""
 
 _checked: set[tuple[Any, int, type]] = set()
@@ -79,7 +90,7 @@ class Item(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether it is a plain value, and no artifact or template with artifacts in it: its identity is its encoding then."""
-        return self.is_fresh or (self.file is None and type(self.value) in _CONSTANT)
+        return self.is_fresh or (self.file is None and type(self.value) in CONSTANT)
 
 
 def blobs_of(arguments: Iterable[Argument]) -> list[bytes]:
@@ -162,6 +173,9 @@ def load_source(source: Source, blobs: Blobs) -> Any:
     node = source.node
     if node.fan:
         kept = node.elements.kept() if node.elements else ()
+        place = _only_place(node, source.output)
+        if place is not None:
+            return [load_output(outputs[place], blobs) for outputs in kept]
         return [load_outputs(node.work, outputs, source.output, blobs) for outputs in kept]
     if node.shared is not UNSET and source.output is None:
         return node.shared
@@ -185,6 +199,11 @@ def _value_of(argument: Argument, blobs: Blobs) -> Any:
     return fill(template, partial(load_source, blobs=blobs))
 
 
+def _only_place(node: Node, place: int | None) -> int | None:
+    """Which output of each element is meant, if it is one."""
+    return 0 if place is None and node.work.outputs is None else place
+
+
 def content_of(source: Source) -> bytes:
     """What a source brings into the keys of its consumers: the identity of its content."""
     if type(source) is FileRef:
@@ -194,6 +213,9 @@ def content_of(source: Source) -> bytes:
     if not node.fan:
         return Stored(node.work, node.outputs, source.output).content
     kept = node.elements.kept() if node.elements else ()
+    place = _only_place(node, source.output)
+    if place is not None:
+        return hash_id(b"elements", *[outputs[place].content or outputs[place].digest for outputs in kept])
     return hash_id(b"elements", *(Stored(node.work, outputs, source.output).content for outputs in kept))
 
 
@@ -209,7 +231,7 @@ def list_of(ref: Ref, blobs: Blobs) -> Sequence[Any]:
 def item_of(part: Any) -> Item:
     """An element of a list: a plain value, a file, or a template with the places of handles in it."""
     kind = type(part)
-    if kind in _CONSTANT:
+    if kind in CONSTANT:
         return Item(encode(part), part)
     if kind is Ref:
         return Item(content_of(part), part, (part,))
@@ -264,6 +286,14 @@ def dump_result(work: Work[Any, Any], result: Any) -> list[Output | Large]:
             where=f"{work.file}:{work.line}",
         )
     return [dump(work, value, place) for place, value in enumerate(result)]
+
+
+def plain_output(value: Any) -> Output | None:
+    """The stored form of a number, a text or None, which needs no check; None for anything else, and for what is large."""
+    kind = type(value)
+    if kind in _ATOMS and (data := pack_plain(value)) is not None and len(data) <= INLINE_LIMIT:
+        return Output(hashlib.sha256(data).digest(), len(data), VALUE_FORMAT, kind.__name__, data)
+    return None
 
 
 def dump_whole(work: Work[Any, Any], value: Any) -> Output | Large:
