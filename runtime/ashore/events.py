@@ -223,6 +223,8 @@ class RunEnded(_Event, frozen=True, array_like=True, gc=False, tag=11):
     """Whose failures failed the run."""
     failure: Failure | None = None
     """What failed the run itself, if it was no step."""
+    orphans: tuple[InvocationId, ...] = ()
+    """Recorded invocations that the code, which has changed meanwhile, asks for no more."""
 
 
 class Adopted(_Event, frozen=True, array_like=True, gc=False, tag=12):

@@ -464,7 +464,8 @@ class Drive:
         self.state = "cancelled" if self.is_cancelled else "failed" if any(broken) else "done"
         self.result = encode_result(self._returned()) if self.state == "done" else b""
         failure = failure_of(group_of(broken.own)) if broken.own else None
-        self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, broken.roots, failure))
+        orphans = () if self.bodies is None or self.is_cancelled else self.bodies.orphans()
+        self.journal.record(RunEnded(self.run, self.state, self._now(), self.result, broken.roots, failure, orphans))
         topic = self.run.encode()
         told = (*self.waits.forgotten(), *self.serving.told())
         self.journal.flush((Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b""), *told))

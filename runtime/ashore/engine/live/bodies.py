@@ -12,7 +12,7 @@ from ashore.calls import current_scope
 from ashore.codec import decode, encode
 from ashore.engine.failures import as_exception, error_of, exception_of
 from ashore.engine.journal import Journal
-from ashore.engine.live.body import Body
+from ashore.engine.live.body import Body, scope_of
 from ashore.engine.live.counting import Counting
 from ashore.engine.live.endings import Broken, kept, outputs_of_body, stored, what_broke
 from ashore.engine.live.parking import PATIENCE, Parking
@@ -28,8 +28,10 @@ from ashore.events import Awaited, Call, Failure, Held, Invoked, Output, StepRan
 from ashore.graph import Argument, Graph, Node, call_of, identity_of, occurrence_of
 from ashore.ids import NO_KEY, CodeId, InvocationId, RunId
 from ashore.materialize import VALUE_FORMAT
+from ashore.notices import log
 from ashore.works import Work
 
+_ORPHANS = "recorded calls are orphans: the code does not ask for them any more"
 _SOON = 0.001
 """Seconds after which a call begins at the latest, if its body waits for something that is not ours."""
 
@@ -88,6 +90,7 @@ class Bodies:
         self._resting: TimerHandle | None = None
         self._counts: dict[InvocationId, int] = {}
         self._scopes: dict[bytes, int] = {}
+        self._done: list[str] = []
         self._handled: set[InvocationId] = set()
         self._errors: dict[InvocationId, Exception] = {}
         parts.machine.keep_order()
@@ -192,6 +195,8 @@ class Bodies:
         recorded = None if self.record.is_empty else self.record.take(node.invocation, is_body=node.is_body)
         if recorded is not None and machine.recall(node, recorded.events):
             self.turnstile.recorded(recorded.place, node)
+            if node.is_body:
+                self._done.append(scope_of(node))
             self._unpark_soon()
             return
         if recorded is not None:
@@ -385,7 +390,7 @@ class Bodies:
     async def _run_sub(self, node: Node) -> None:
         """Run the body of a sub-run to its end, and settle its invocation."""
         bound = self.graph.bodies[node.invocation]
-        body = Body(self, node.work, f"{node.scope}/{node.work.name}:{node.invocation.hex()[:8]}".removeprefix("/"), node)
+        body = Body(self, node.work, scope_of(node), node)
         started = self.means.ports.clock.now()
         current_scope.set(body)
         body.task = current_task()
@@ -426,6 +431,14 @@ class Bodies:
         return RunFailed(f"the sub-run {node.work.name} failed", errors, self._parts.run)
 
     # Ends.
+
+    def orphans(self) -> tuple[InvocationId, ...]:
+        """What is on record and was not asked for in this life, now that the bodies have ended by themselves. It is told."""
+        calls = self.record.orphans(self._done)
+        if calls:
+            steps = sorted({call.step for call in calls})
+            log.warning(_ORPHANS, pipeline=self._name(), run=self._parts.run, count=len(calls), steps=steps)
+        return tuple([call.invocation for call in calls])
 
     def broken(self) -> Broken:
         """What fails the run, now that everything is settled or its body has raised."""

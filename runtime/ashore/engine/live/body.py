@@ -27,6 +27,11 @@ _SLICE = 64
 """Awaits of what is there already, after which the loop has a turn."""
 
 
+def scope_of(node: Node) -> str:
+    """The scope of a sub-run, by its invocation."""
+    return f"{node.scope}/{node.work.name}:{node.invocation.hex()[:8]}".removeprefix("/")
+
+
 def _add_waiter(node: Node, waiter: Waiter) -> None:
     if node.waiters is None:
         node.waiters = [waiter]

@@ -91,13 +91,17 @@ class Record:
 
     def orphans(self, scopes_done: Iterable[str] = ()) -> list[Call]:
         """Recorded calls with an outcome that nobody has asked for, but for those of sub-runs that are done as a whole."""
-        done = tuple(scopes_done)
-        return [
-            call
-            for invocation in self._recorded
-            if (call := self._calls.get(invocation)) is not None
-            and not any(call.scope == scope or call.scope.startswith(f"{scope}/") for scope in done)
-        ]
+        done = set(scopes_done)
+        left = (self._calls.get(invocation) for invocation in self._recorded)
+        return [call for call in left if call is not None and not _is_within(call.scope, done)]
+
+
+def _is_within(scope: str, outer: set[str]) -> bool:
+    """Whether a scope is one of these, or a sub-run of one."""
+    if not outer:
+        return False
+    names = scope.split("/")
+    return any("/".join(names[:depth]) in outer for depth in range(1, len(names) + 1))
 
 
 def _is_checkpoint(event: Event) -> TypeGuard[Reported]:

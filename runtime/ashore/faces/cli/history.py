@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ashore.events import Event, Failure, Invoked, decode
+from ashore.events import Event, Failure, Invoked, RunEnded, decode
 from ashore.faces.cli.progress import Progress
 from ashore.ids import RunId
 from ashore_stores.logs.base import EventLog
@@ -19,6 +19,8 @@ class Graph:
     """invocation -> those whose outputs it takes, each once."""
     left_out: dict[str, list[tuple[str, Failure]]] = field(default_factory=dict)
     """fan-out -> its elements that failed, by name."""
+    orphans: list[str] = field(default_factory=list)
+    """Calls of an earlier life that the code asked for no more when the run ended."""
 
     def ends(self) -> list[str]:
         """The calls that nothing else takes from, the last one first."""
@@ -26,6 +28,8 @@ class Graph:
         return [name for name in reversed(self.order) if name not in taken]
 
     def receive(self, event: Event) -> None:
+        if isinstance(event, RunEnded):
+            self.orphans = [invocation.hex() for invocation in event.orphans]
         for call in event.calls if isinstance(event, Invoked) else ():
             name = call.invocation.hex()
             if name not in self.made_from:

@@ -68,7 +68,9 @@ def _run_record(run: Run[Any], state: str, progress: Progress) -> dict[str, Any]
     started, ended = progress.started, progress.ended
     took = ended.at - started.at if started is not None and ended is not None else None
     left_out = [{"name": name, **failure_json(failure)} for _, name, failure in progress.left_out]
-    record = {"run": run.id, "pipeline": run.pipeline, "state": state, "took": took, "counts": progress.counts()}
+    record: dict[str, Any] = {"run": run.id, "pipeline": run.pipeline, "state": state, "took": took, "counts": progress.counts()}
+    if ended is not None and ended.orphans:
+        record["orphans"] = [{"step": progress.name(name), "id": name.hex()} for name in ended.orphans]
     return record | {"left_out": left_out} if left_out else record
 
 

@@ -16,7 +16,7 @@ from ashore.faces.cli.session import Session, looped, opened, session_of
 from ashore.faces.cli.settings import DONE, FAILED, TRANSIENT, Settings
 from ashore.faces.cli.targeting import called, loaded
 from ashore.faces.cli.terminal import YELLOW
-from ashore.faces.cli.texts import SHORT, value_text
+from ashore.faces.cli.texts import SHORT, plural, value_text
 from ashore.handles import Handle
 from ashore.runs import Run
 from ashore.runtime import Runtime
@@ -61,6 +61,7 @@ async def see_through(session: Session, runtime: Runtime, run: Run[Any], interru
     if state is None:
         return interruption.code
     narrator.end(state, clock.monotonic() - begun)
+    _tell_orphans(session, narrator)
     if state == "done":
         await _give_result(session, run, narrator, runtime.stack.artifacts)
         return DONE
@@ -69,6 +70,15 @@ async def see_through(session: Session, runtime: Runtime, run: Run[Any], interru
         session.terminal.say(f"{run.error}", YELLOW)
         return TRANSIENT
     return interruption.code if interruption.number is not None else FAILED
+
+
+def _tell_orphans(session: Session, narrator: Narrator) -> None:
+    """What the run did before its code changed, and what no longer counts."""
+    ended = narrator.progress.ended
+    names = [narrator.progress.name(name) for name in (ended.orphans if ended is not None else ())]
+    if names:
+        steps = ", ".join(dict.fromkeys(names))
+        session.terminal.say(f"{plural(len(names), 'recorded call')} the code asks for no more: {steps}", YELLOW)
 
 
 async def _tell(run: Run[Any], narrator: Narrator) -> None:

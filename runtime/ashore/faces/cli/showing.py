@@ -128,6 +128,8 @@ class Shown:
     def _how(self, one: Invocation[Any]) -> str:
         """After the state: from where, how long, of how many."""
         parts = []
+        if one.id in self._graph.orphans:
+            parts.append(" (orphan: the code asks for it no more)")
         if one.cached_from is not None:
             parts.append(f" from run {self._short[one.cached_from]}")
         elif one.took is not None:
@@ -190,6 +192,7 @@ def run_json(run: PastRun[Any], graph: Graph | None = None) -> dict[str, Any]:
 def _invocation_json(one: Invocation[Any], graph: Graph) -> dict[str, Any]:
     names = ("id", "step", "scope", "state", "params", "attempt", "ready", "started", "ended", "waited", "took", "cached_from")
     record = {name: getattr(one, name) for name in (*names, "because", "error", "location", "traceback", "code", "cache_key")}
+    record["is_orphan"] = one.id in graph.orphans
     record["made_from"] = graph.made_from.get(one.id, [])
     record["inputs"] = {argument: artifact_json(taken) for argument, taken in one.inputs.items()}
     record["outputs"] = [artifact_json(output) for output in one.outputs]

@@ -207,7 +207,8 @@ def _run_line(event: Event) -> str:
         case Invoked():
             return f"asks for {', '.join([call.step for call in event.calls[:5]])}{' ...' if len(event.calls) > 5 else ''}"
         case RunEnded():
-            return f"run {event.state}{f': {failure_line(event.failure)}' if event.failure is not None else ''}"
+            orphans = f", {plural(len(event.orphans), 'orphan')}" if event.orphans else ""
+            return f"run {event.state}{orphans}{f': {failure_line(event.failure)}' if event.failure is not None else ''}"
         case Adopted():
             return f"adopted by {event.owner.hex()[:SHORT]} from {event.former.hex()[:SHORT]}"
         case _:
