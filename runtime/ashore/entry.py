@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from importlib import import_module
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -90,16 +91,22 @@ def awaiting(handle: Handle[T]) -> Coroutine[Any, Any, T]:
     return awaited(handle)
 
 
-def run(call: Coroutine[Any, Any, T], /) -> T:
+def run(call: Coroutine[Any, Any, T], /, *, debug: bool = False) -> T:
     """Run a call (or any awaitable of ashore's) to its end and return its result: the one synchronous front.
 
     Raises `InsideLoop` where an event loop is running: there one writes `await`; `WrongArgument` for what cannot be awaited.
-    Ctrl-C cancels the run and leaves the home sound.
+    Ctrl-C cancels the run and leaves the home sound. `debug`: when a step fails, pdb opens at the failing frame once the run has
+    ended; then the error is raised. What fails in another process has no frames here: `ashore debug RUN STEP` calls it once more.
     """
     _check(call)
     if _is_inside_loop():
         raise InsideLoop("ashore.run(...) was called inside a running event loop", mend="Write `await ...` instead")
-    result: T = anyio.run(_main, call)
+    try:
+        result: T = anyio.run(_main, call)
+    except Exception as error:
+        if debug:
+            import_module("ashore.postmortem").look_at(error)
+        raise
     return result
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, overload
 
 import anyio
 
@@ -28,7 +28,8 @@ from ashore_stores.ports import Clock
 
 if TYPE_CHECKING:
     from ashore.driving import Drives
-    from ashore.questions import Code, Diff, Verified, Why
+    from ashore.handles import Handle
+    from ashore.questions import Code, Diff, Reason, Verified, Why
     from ashore.works import Step, Work
 
 T = TypeVar("T")
@@ -72,6 +73,38 @@ class Course(Protocol):
         ...
 
     def counts(self) -> dict[str, int]: ...
+
+
+class Loadable(Protocol[T_co]):
+    """Something that was made."""
+
+    async def load(self) -> T_co:
+        """Its value, loaded anew."""
+        ...
+
+
+class StepOfRun(Protocol[T_co]):
+    """The call of a step in a run: `run["fit"]`, or `run[fit]`, which types what it gives."""
+
+    @property
+    def out(self) -> Loadable[T_co]:
+        """What it gave."""
+        ...
+
+    async def why(self) -> Reason:
+        """Why it ran, or did not have to."""
+        ...
+
+    async def debug(
+        self, code: Work[Any, Any] | None = None, /, *, element: int | None = None, effects: Literal["hold", "run"] = "hold"
+    ) -> T_co:
+        """Call the plain function once more with the recorded inputs, in this thread, and open pdb where it fails.
+
+        Gives what it returns, or raises what it raises, after pdb. Nothing is recorded. `code`: the pipeline or the step, where it
+        cannot be imported from the recorded target; `element`: of a fan-out, by default the first that failed. A step that acts on
+        the world is refused unless `effects="run"`. Raises `GraphError` where the call cannot be put together from the record.
+        """
+        ...
 
 
 class Run(Generic[T_co]):
@@ -133,6 +166,14 @@ class Run(Generic[T_co]):
     async def cancel(self) -> None:
         """End it: running steps are cancelled, waiting ones skipped. From any process. Returns when it is over or asked for."""
         await self._course.cancel()
+
+    @overload
+    def __getitem__(self, step: Step[Any, Handle[T]], /) -> StepOfRun[T]: ...
+    @overload
+    def __getitem__(self, step: str, /) -> StepOfRun[Any]: ...
+    def __getitem__(self, step: Any, /) -> Any:
+        """A step's call in it, by the step or by its name."""
+        return _questions().StepHeld(self, step)
 
     async def why(self, step: Step[Any, Any] | str | None = None) -> Why:
         """Why each call ran, or did not have to: where it is cached from, that it is a source, or exactly what changed.

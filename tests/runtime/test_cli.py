@@ -29,6 +29,7 @@ HELPS = [
     ["why"],
     ["diff"],
     ["code"],
+    ["debug"],
     ["verify"],
     ["export"],
     ["fork"],

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import ALL_OUTPUTS, Artifact, FileVersion
@@ -19,6 +19,7 @@ from ashore.projection.texts import told
 
 if TYPE_CHECKING:
     from ashore.questions import Reason
+    from ashore.works import Work
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -127,6 +128,15 @@ class Invocation(Generic[T_co]):
         reason: Reason = await import_module("ashore.questions").why_call(self._access, self.run, self.id)
         return reason
 
+    async def debug(
+        self, code: Work[Any, Any] | None = None, /, *, element: int | None = None, effects: Literal["hold", "run"] = "hold"
+    ) -> T_co:
+        """Call the plain function once more, here, with the recorded inputs: see `StepOfRun.debug`."""
+        questions = import_module("ashore.questions")
+        run = await questions.past_run(self._access, self.run)
+        value: T_co = await questions.debug_call(run, questions.Chosen(self.step, self.id, element), code, effects=effects)
+        return value
+
     def _artifact(self, row: Mapping[str, Any]) -> Artifact[Any]:
         made = {"no": self._row["origin"] or self.no, "invocation": self._row["made_by"], "run": self.cached_from or self.run}
         made |= {"found_in": self.run, "found_as": self._row["invocation"]}
@@ -207,6 +217,12 @@ class Invocations(Sequence[Invocation[T]], Generic[T]):
     async def why(self) -> Reason:
         """Why its one element ran, or did not have to."""
         return await self.one.why()
+
+    async def debug(
+        self, code: Work[Any, Any] | None = None, /, *, element: int | None = None, effects: Literal["hold", "run"] = "hold"
+    ) -> T:
+        """Call the function of its one element once more, with the recorded inputs, and open pdb where it fails."""
+        return await self.one.debug(code, element=element, effects=effects)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

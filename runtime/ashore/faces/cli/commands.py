@@ -251,6 +251,17 @@ def export(run: str, path: str) -> int:
 
 
 @commands.command()
+@click.argument("run")
+@click.argument("step")
+@click.option("--element", type=click.IntRange(min=0), metavar="N", help="Of a fan-out. [default: the first that failed]")
+@click.option("--effects", type=click.Choice(["hold", "run"]), default="hold", help="Whether a step that acts on the world is run.")
+@click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
+def debug(run: str, step: str, element: int | None, effects: str, target: str | None) -> int:
+    """Call a step once more with its recorded inputs, here, and open pdb where it fails."""
+    return _do("debugging:debug", run=run, step=step, element=element, effects=effects, target=target)
+
+
+@commands.command()
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the run ends or Ctrl-C.")
 @click.option("--after", type=click.IntRange(min=0), default=0, metavar="N", help="Only what has a greater position.")
