@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ashore import (
     Secret,
     StepError,
     WrongArgument,
+    current,
     each,
     pipeline,
     resource,
@@ -294,22 +296,51 @@ def fetch(path: str, token: Secret = secret(NAME)) -> int:
 
 @step
 def leak(how: str, token: Secret = secret(NAME)) -> Any:
-    if how == "message":
-        raise ValueError(f"bad token {token.value}", {"auth": [token.value.encode()]})
-    if how == "cause":
-        try:
-            raise KeyError(token.value)
-        except KeyError as error:
-            raise RuntimeError("no luck") from error
-    if how == "note":
-        problem = RuntimeError("no luck")
-        problem.add_note(f"with {token.value}")
-        raise problem
-    if how == "class":
-        raise type(token.value, (Exception,), {})("odd")
-    if how == "large":
-        return ["x" * 40_000, token.value]
-    return {"headers": [f"Bearer {token.value}"]}
+    return LEAKS[how](token)
+
+
+def by_message(token: Secret) -> Any:
+    raise ValueError(f"bad token {token.value}", {"auth": [token.value.encode()]})
+
+
+def by_cause(token: Secret) -> Any:
+    try:
+        raise KeyError(token.value)
+    except KeyError as error:
+        raise RuntimeError("no luck") from error
+
+
+def by_note(token: Secret) -> Any:
+    problem = RuntimeError("no luck")
+    problem.add_note(f"with {token.value}")
+    raise problem
+
+
+def by_class(token: Secret) -> Any:
+    raise type(token.value, (Exception,), {})("odd")
+
+
+def by_print(token: Secret) -> int:
+    print("with", token.value, "of", [token.value])
+    return 1
+
+
+def by_logging(token: Secret) -> int:
+    logging.getLogger("shop").warning("token %s", token.value)
+    return 1
+
+
+LEAKS: dict[str, Callable[[Secret], Any]] = {
+    "message": by_message,
+    "cause": by_cause,
+    "note": by_note,
+    "class": by_class,
+    "print": by_print,
+    "logging": by_logging,
+    "checkpoint": lambda token: current().checkpoint([token.value]),
+    "large": lambda token: ["x" * 40_000, token.value],
+    "small": lambda token: {"headers": [f"Bearer {token.value}"]},
+}
 
 
 def holds(folder: Path, text: str) -> list[str]:
@@ -327,7 +358,7 @@ async def test_a_secret_has_its_value_inside_the_step_only(home: Path, monkeypat
     assert holds(home, NAME) != []  # its name is on record
 
 
-@pytest.mark.parametrize("how", ["message", "cause", "note", "class", "large", "small"])
+@pytest.mark.parametrize("how", ["message", "cause", "note", "class", "large", "small", "checkpoint"])
 async def test_no_way_out_puts_its_value_on_disk_or_into_what_is_raised(
     home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], how: str
 ) -> None:
@@ -345,9 +376,19 @@ async def test_no_way_out_puts_its_value_on_disk_or_into_what_is_raised(
     assert VALUE not in "".join(capfd.readouterr())
     if how == "message":
         assert caught.value.failures[0].args == (f"bad token secret('{NAME}')", {"auth": [f"secret('{NAME}')".encode()]})
-    if how in ("large", "small"):
+    if how in ("large", "small", "checkpoint"):
         assert isinstance(caught.value.failures[0], StepError)
         assert not any(isinstance(event, StepRan) for event in recorded)
+
+
+@pytest.mark.parametrize("how", ["print", "logging"])
+async def test_what_a_step_prints_is_kept_without_it(home: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setenv(NAME, VALUE)
+    async with Runtime(home=home) as rt:
+        run = await rt.start(leak(how))
+        assert await run == 1
+        assert f"secret('{NAME}')" in str(await run.logs())
+    assert holds(home, VALUE) == []
 
 
 async def test_its_name_is_shown_wherever_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,11 @@
-"""Typed already, refused at run time until their versions come: generators, `async def` pipelines, retries and the like."""
+"""Typed already, refused at run time until their version comes: streams, which steps make that are generators."""
 
 from __future__ import annotations
 
-from asyncio import gather
 from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
-from ashore import Handle, Handles, Stream, each, fixed, pipeline, start, step, trainer
+from ashore import Handle, Handles, Stream, each, step
 
 
 class Table: ...
@@ -20,28 +19,9 @@ def read(path: str) -> Table:
     return Table()
 
 
-@trainer(gpus=1, seed=0)
-def fit(train: Table, *, lr: float = 0.1) -> Model:
-    return Model()
-
-
-@step(retry=3, timeout="30s", cache="1d")
-async def weather(day: str, hours: int = 24) -> dict[str, float]:
-    return {day: hours}
-
-
 @step
 def names(day: str) -> list[str]:
     return [day, day]
-
-
-@step
-def score(model: Model, test: Table) -> dict[str, float]:
-    return {"auc": 1.0}
-
-
-@step
-async def deploy(model: Model) -> None: ...
 
 
 @step
@@ -94,45 +74,6 @@ async def streams() -> None:
     whole: list[bytes] = await chunks
     assert whole == [b"d", b"d"]
     blob(each(chunks))
-
-
-@pipeline
-def wired(path: str, lr: float = 0.1) -> Handle[dict[str, float]]:
-    return score(fit(read(path), lr=lr), read(path))
-
-
-@pipeline
-async def searched(day: str, *, tries: int = 3) -> Handle[Model]:
-    table = concat(read(each(names(day))))
-    models = [fit(table, lr=lr) for lr in (0.1, 0.01, 0.001)]
-    scores = await gather(*(score(m, table) for m in models))
-    assert_type(scores, list[dict[str, float]])
-    best = models[max(range(3), key=lambda i: scores[i]["auc"])]
-    if max(s["auc"] for s in scores) > 0.9:
-        await deploy(best)
-    return best
-
-
-@pipeline
-async def valued(day: str) -> float:
-    return (await wired(path=fixed(names(day))[0]))["auc"]
-
-
-@pipeline
-async def two(day: str) -> tuple[Handle[Table], Handle[Model]]:
-    table = read(day)
-    return table, fit(table)
-
-
-async def calls() -> None:
-    assert_type(await searched("x", tries=2), Model)
-    assert_type(await valued("x"), float)
-    table, model = two("x")
-    assert_type(await table, Table)
-    assert_type(await model, Model)
-    assert_type(await (await start(searched("x"), key="k")), Model)
-    assert_type(await gather(wired("x"), searched("y")), tuple[dict[str, float], Model])
-    assert_type(await weather("d", hours=3), dict[str, float])
 
 
 async def plain_functions() -> None:

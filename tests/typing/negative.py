@@ -10,7 +10,29 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ashore import Handle, Resource, Runtime, Secret, Stream, each, fixed, pipeline, resource, run, secret, step
+import ashore
+from ashore import (
+    Handle,
+    Resource,
+    Retry,
+    Runtime,
+    Secret,
+    Stream,
+    approval,
+    current,
+    each,
+    fixed,
+    latest,
+    pipeline,
+    resource,
+    run,
+    secret,
+    sleep,
+    step,
+    until,
+    within,
+)
+from ashore.testing import ManualClock, MemoryStack, Recorder, assert_resumes
 
 X = TypeVar("X")
 
@@ -224,3 +246,74 @@ def supplied() -> None:
     Runtime(resources=[1])  # E
     Runtime(replace={"load": load})  # E
     Runtime(replace={load: 1})  # E
+
+
+# Bodies, waits and questions.
+
+
+@step(retry=Retry(3), limit=4, memory="1GB")
+def careful(path: str) -> Table:
+    current().metric("loss")  # E
+    current().checkpointed()  # E
+    current().checkpointed(1).real.foo  # E
+    return Table()
+
+
+@step(retry=Retry(times="3"))  # E
+def wrong_retry() -> None: ...
+
+
+@step(on_lost="again")  # E
+def wrong_on_lost() -> None: ...
+
+
+@step(store="no")  # E
+def wrong_store() -> None: ...
+
+
+@step(retries=3)  # E
+def wrong_name() -> None: ...
+
+
+@pipeline
+async def body(day: str) -> Model:
+    table = read(day)
+    table.columns  # E
+    plain(table)  # E
+    scores = await asyncio.gather(score(fit(table), table), read(day))
+    scores[1].keys()  # E
+    scores[0].columns  # E
+    await sleep()  # E
+    (await within("5s", read(day))).keys()  # E
+    within(read(day), "5s")  # E
+    await ashore.first([read(day)])  # E
+    until("tomorrow")  # E
+    approval()  # E
+    (await approval("deploy?")).foo  # E
+    latest(fit)  # E
+    (await latest(body, fit)).columns  # E
+    return fit(table)  # E
+
+
+@pipeline
+async def whole(day: str) -> Handle[Model]:
+    return read(day)  # E
+
+
+async def asked(rt: Runtime) -> None:
+    run_ = await rt.start(body("mon"))
+    (await run_).columns  # E
+    run_.columns  # E
+    await rt.start(body)  # E
+    await rt.start(body("mon"), name="k")  # E
+    await run_.why(3)  # E
+    await run_.diff()  # E
+    await run_.approve(deny="yes")  # E
+    careful.options(retries=1)  # E
+    careful.options(key="a")("x").columns  # E
+    run(body(3))  # E
+    MemoryStack(clock=3)  # E
+    await ManualClock().advance()  # E
+    await Recorder(rt).wait_for("StepRan")  # E
+    assert_resumes(body, schedules=5)  # E
+    assert_resumes(body("mon"), schedules="5")  # E

@@ -91,8 +91,8 @@ class Hiding:
                 dump_to(output.value, search)  # a large one: it would be in the store before anybody could look
             if search.found:
                 raise StepError(
-                    f"what {work.name} returns contains the value of secret({search.found!r}): it is not stored",
-                    mend="Return what was got with the secret, not the secret",
+                    f"what {work.name} returns or keeps contains the value of secret({search.found!r}): it is not stored",
+                    mend="Store what was got with the secret, not the secret",
                 )
 
 

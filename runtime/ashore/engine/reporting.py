@@ -110,6 +110,7 @@ class Reports:
     def save(self, unit: Unit, value: Any) -> Awaitable[None]:
         """Keep a checkpoint; what is small enough for the log is on record as soon as the loop has its turn."""
         dumped = dump_whole(node_of(unit).work, value)
+        self._host.means.supplies.hiding.refuse(node_of(unit).work, [dumped])
         saving = _Saving(self._host)
         self._post(partial(self._save, unit, attempt_of(unit), dumped, saving))
         return Saved(saving.wait)
