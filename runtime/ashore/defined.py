@@ -44,34 +44,46 @@ class Defined:
 
     async def stamp(self, nodes: Sequence[Node]) -> list[Event]:
         """Give each node its code; returns the definitions to be stated before anything of them."""
-        await self.learn(node.work for node in nodes)
+        known = await self.learn(node.work for node in nodes)
         codes: dict[Definition, CodeId] = {}
         events: list[Event] = []
         for node in nodes:
             definition = node.work.definition
             code = codes.get(definition)
             if code is None:
-                code, stated = self.of(node.work)
+                code, stated = self._state(definition, known[definition])
                 codes[definition] = code
                 events += stated
             node.code = code
         return events
 
-    async def learn(self, works: Iterable[Work[Any, Any]]) -> None:
-        """Take the fingerprints that are not known yet in a worker thread: the first walk through a closure may take its time."""
-        definitions = {work.definition for work in works}
-        unknown = [one for one in definitions if one.options.declared.files or _is_unknown(one) or self._is_sourceless(one)]
+    async def learn(self, works: Iterable[Work[Any, Any]]) -> Mapping[Definition, Fingerprint]:
+        """The fingerprints as of now; what has to be walked through is walked in a worker thread, as that may take its time."""
+        definitions = {work.definition: None for work in works}
+        known = {
+            one: taken for one in definitions if (taken := _remembered(one)) is not None and not self._is_sourceless(taken.code)
+        }
+        unknown = [one for one in definitions if one not in known]
         if unknown:
-            await self._means.ports.workers.run(self._learn, unknown)
+            known.update(await self._means.ports.workers.run(self._learn, unknown))
         for definition in definitions:
-            code = fingerprint_here(definition, self._means.looker, self._root).code
+            if definition not in known:  # the loop's thread changed what was walked through there
+                known[definition] = fingerprint_here(definition, self._means.looker, self._root)
+            code = known[definition].code
             if code not in self._stated and code not in self._stored and code in _sources and not self._means.log.marked(code):
                 self._stored[code] = await self._store(_sources[code])
+        return known
+
+    async def define(self, work: Work[Any, Any]) -> tuple[CodeId, list[Event]]:
+        """The code of one step as of now, and what is to be stated before anything of it."""
+        known = await self.learn([work])
+        return self._state(work.definition, known[work.definition])
 
     def of(self, work: Work[Any, Any]) -> tuple[CodeId, list[Event]]:
-        """The code of one step as of now, and what is to be stated before anything of it. Microseconds if nothing changed."""
-        definition = work.definition
-        taken = fingerprint_here(definition, self._means.looker, self._root)
+        """As `define`, without waiting: microseconds if nothing has changed since it was taken, else the walk is made here."""
+        return self._state(work.definition, fingerprint_here(work.definition, self._means.looker, self._root))
+
+    def _state(self, definition: Definition, taken: Fingerprint) -> tuple[CodeId, list[Event]]:
         if taken.code in self._stated:
             return taken.code, []
         self._stated.add(taken.code)
@@ -84,18 +96,20 @@ class Defined:
         )
         return taken.code, [stated]
 
-    def _learn(self, definitions: list[Definition]) -> None:
+    def _learn(self, definitions: list[Definition]) -> dict[Definition, Fingerprint]:
+        known: dict[Definition, Fingerprint] = {}
         for definition in definitions:
             try:
                 taken = fingerprint_here(definition, self._means.looker, self._root)
                 if taken.code not in _sources:
                     _keep(taken.code, encode_value(sources_of(definition.fn, definition.options.declared)))
-            except RuntimeError:  # the loop's thread changed what was walked through: it is walked again there
+            except RuntimeError:
                 continue
+            known[definition] = taken
+        return known
 
-    def _is_sourceless(self, definition: Definition) -> bool:
-        """Whether its code is new to this process and to the log, so that its sources have to be looked through."""
-        code = fingerprint_here(definition, self._means.looker, self._root).code
+    def _is_sourceless(self, code: CodeId) -> bool:
+        """Whether a code is new to this process and to the log, so that its sources have to be looked through."""
         return not (code in self._stated or code in _sources or self._means.log.marked(code))
 
     async def _store(self, data: bytes) -> Output:
@@ -138,9 +152,12 @@ def _keep(code: CodeId, data: bytes) -> None:
         del _sources[next(iter(_sources))]
 
 
-def _is_unknown(definition: Definition) -> bool:
+def _remembered(definition: Definition) -> Fingerprint | None:
+    """The fingerprint if it was taken before and holds; of a step that declares files none: they have to be looked at."""
     options, declared = _seed(definition), definition.options.declared
-    return remembered(definition.fn, name=definition.name, role=definition.role, options=options, cache=declared) is None
+    if declared.files:
+        return None
+    return remembered(definition.fn, name=definition.name, role=definition.role, options=options, cache=declared)
 
 
 def _seed(definition: Definition) -> Mapping[str, int]:

@@ -129,8 +129,7 @@ class Drives:
 
     async def _define(self, work: Work[Any, Any]) -> CodeId:
         """State, once, what a step is; a body calls it for the first time."""
-        await self._defined.learn([work])
-        code, events = self._defined.of(work)
+        code, events = await self._defined.define(work)
         if events:
             self._stack.log.queue(definitions_batch(events))
         return code

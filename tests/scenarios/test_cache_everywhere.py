@@ -3,6 +3,7 @@ script and a notebook's cell. What one of them made is served to all others; a c
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,6 +75,14 @@ class Checkout:
         for name, text in {**texts, "module.py": MODULE, "script.py": SCRIPT, "cell.py": CELL}.items():
             (folder / name).write_text(text)
 
+    def command(self, *arguments: str) -> str:
+        """What the command line prints."""
+        environment = {**os.environ, "ASHORE_HOME": str(self.home), "PYTHONPATH": os.pathsep.join([*sys.path, str(self.folder)])}
+        command = [sys.executable, "-m", "ashore", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
     def run(self, how: str, *, seed: str, cwd: Path | str) -> tuple[str, list[str]]:
         """What it prints, and the calls that were made for it."""
         before = len(self.calls())
@@ -122,3 +131,19 @@ def test_a_change_of_what_a_step_reaches_is_seen_and_one_of_anything_else_is_not
         ["read a.txt", "read b.txt", "total"],
     )
     assert one.run("cell.py", seed="5", cwd="/") == (EXPECTED, [])
+
+
+def test_the_command_line_refreshes_and_shows_what_was_not_followed(checkouts: tuple[Checkout, Checkout]) -> None:
+    one, _ = checkouts
+    one.change("flow.py", "return len(tidy(", "return int(eval('1')) * len(tidy(")
+    arguments = ("flow.py:count", "files=*.txt", f"ledger={one.ledger}")
+    one.command("run", *arguments)
+    one.command("run", *arguments)
+    assert sorted(one.calls()) == ["read a.txt", "read b.txt", "total"]
+    one.command("run", *arguments, "--refresh", "total")
+    assert sorted(one.calls()) == ["read a.txt", "read b.txt", "total", "total"]
+    shown = one.command("show", "@last")
+    assert "not followed, so that a change there is not seen:\n  read: " in shown
+    assert "eval" in shown
+    (record,) = [json.loads(line) for line in one.command("show", "@last", "--json").splitlines()]
+    assert [(told["step"], "eval" in told["what"]) for told in record["unfollowed"]] == [("read", True)]

@@ -241,6 +241,7 @@ def supplied() -> None:
     load("mon", db="pool")  # E
     load("mon", tokn=1)  # E
     undeclared("mon")  # E  (without its default a checker takes it for an argument)
+    load("x").refresh(3)  # E
     resource(1)  # E
     secret()  # E
     Runtime(resources=[1])  # E

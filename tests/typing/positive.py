@@ -86,7 +86,7 @@ def names(day: str) -> list[str]:
     return [day, day]
 
 
-@step(cache=True)
+@step(cache="1d")
 async def weather(day: str, hours: int = 24) -> dict[str, float]:
     return {day: hours}
 
@@ -407,6 +407,8 @@ async def calls() -> None:
     assert_type(await started, dict[str, float])
     async with Runtime() as rt:
         assert_type(await rt.start(wired("x"), key="k"), Run[dict[str, float]])
+        assert_type(await rt.start(wired("x").refresh(fit, "score")), Run[dict[str, float]])
+    assert_type(await wired("x").refresh(), dict[str, float])
     assert_type(await gather(wired("x"), wired_two("y")), tuple[dict[str, float], tuple[Model, dict[str, float]]])
     fan = wired(each(["a", "b"]))
     assert_type(await fan, Items[dict[str, float]])

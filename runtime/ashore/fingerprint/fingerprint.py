@@ -22,6 +22,8 @@ from ashore.fingerprint.declared import Cache, names_in
 from ashore.fingerprint.nodes import RULES, Fingerprint, Part, Watches
 from ashore.ids import CodeId, hash_id
 
+_KEPT: Final = 8
+"""Fingerprints of one function that are remembered: there are several if the content of files that it declares changes."""
 _PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 _NO_OPTIONS: Final[Mapping[str, object]] = {}
 _NO_FILES: Final[Mapping[str, bytes]] = {}
@@ -63,7 +65,10 @@ def fingerprint_of(
     of = function.__self__ if isinstance(function, MethodType) else None
     walked_by = cache if of is None else msgspec.structs.replace(cache, extra=[cache.extra, of])
     taken = _take(plain, walked_by, [name, role], options, files)._replace(cache=cache)
-    _taken.setdefault(function, {})[chosen] = taken
+    kept = _taken.setdefault(function, {})
+    kept[chosen] = taken
+    if len(kept) > _KEPT:
+        del kept[next(iter(kept))]
     return taken.fingerprint
 
 

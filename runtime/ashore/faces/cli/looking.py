@@ -18,6 +18,7 @@ from ashore.faces.cli.settings import DONE, FAILED, Settings
 from ashore.faces.cli.showing import run_json, show_run, state_text
 from ashore.faces.cli.terminal import DIM, YELLOW, printable
 from ashore.faces.cli.texts import SHORT, duration, moment, plural, table
+from ashore.faces.cli.unfollowed import show_unfollowed, unfollowed_by
 from ashore.ids import RunId
 from ashore.stack import Stack
 from ashore_stores.keys import Position
@@ -118,11 +119,13 @@ async def _show(name: str, session: Session) -> int:
         run = await found_run(catalogue, name)
         graph = await graph_of(stack.log, run.id)
         driven = await is_driven(stack.log, run)
+        unfollowed = await unfollowed_by(catalogue, run)
         if session.settings.json:
-            session.terminal.record(run_json(run, graph) | {"driven": driven})
+            session.terminal.record(run_json(run, graph) | {"driven": driven, "unfollowed": unfollowed})
         else:
             others = {one.cached_from for one in run.invocations if one.cached_from}
             show_run(session.terminal, run, graph, await _short(catalogue, [run.id, *others]), is_driven=driven)
+            show_unfollowed(session.terminal, unfollowed)
     return DONE
 
 
