@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
@@ -45,6 +46,8 @@ class Serving:
         self._refreshed = refreshed
         self._reuse = host.means.reuse
         self._now = host.means.ports.clock.now
+        self._waiting: deque[Unit] = deque()
+        """Units whose outputs are being looked up, in this order."""
 
     def serve(self, unit: Unit) -> bool:
         """Whether a reusable unit needs no call now: it is settled, or will be when its outputs are read or made. Never waits."""
@@ -58,9 +61,26 @@ class Serving:
             self._host.outcomes.reused(unit, made)
             return True
         if made is not None or self._reuse.is_recorded(key):
-            self._host.spawn(self._host.alone(unit))
+            self._look_up(unit)
             return True
         return self._joins(unit)
+
+    def _look_up(self, unit: Unit) -> None:
+        """Have it looked up, one after the other: many elements are in one frame of the log, which is read once for all of them."""
+        self._waiting.append(unit)
+        if len(self._waiting) == 1:
+            self._host.spawn(self._look_all_up())
+
+    async def _look_all_up(self) -> None:
+        while self._waiting:
+            unit = self._waiting[0]
+            try:
+                is_found = self._host.is_over_for(unit) or await self.found(unit)
+            except Exception:  # noqa: BLE001  # whatever it is, it is told there
+                is_found = False
+            self._waiting.popleft()
+            if not is_found:
+                self._host.spawn(self._host.alone(unit))
 
     async def found(self, unit: Unit) -> bool:
         """As `serve`, for one that may wait: its outputs are read, from the log and the store."""

@@ -10,17 +10,20 @@ from __future__ import annotations
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Protocol, cast
 
+from ashore.engine.fanout import Element
 from ashore.engine.invoke import gives_files, kept
 from ashore.engine.looking import holds_new_files
 from ashore.engine.means import Means
 from ashore.engine.pump import Pumps
 from ashore.engine.state import RUNNING
 from ashore.engine.values import CONSTANT, Blobs, Large, load_item, plain_output
+from ashore.ids import NO_KEY
+from ashore.places import here
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ashore.engine.fanout import Element, FanOut
+    from ashore.engine.fanout import FanOut
     from ashore.engine.feeds import Listed
     from ashore.engine.outcomes import Outcomes
     from ashore.events import Output
@@ -64,7 +67,9 @@ async def stretch(host: Host, pumps: Pumps[Any], fanout: FanOut, first: Element)
 
 
 async def _one(host: Host, fanout: FanOut, element: Element) -> None:
-    work = fanout.node.work
+    work, place = fanout.node.work, here.get()
+    if place is not None:
+        place.unit = element
     try:
         result = await work.fn(**fanout.arguments(element, _NO_BLOBS))
         stored = await _stored(host, element, result)
@@ -81,9 +86,12 @@ async def _plain(host: Host, pumps: Pumps[Any], fanout: FanOut, feed: Listed) ->
     pumps.weight = STRETCH
     work, name, parts, constants = fanout.node.work, feed.name, feed.parts, fanout.constants or {}
     fn, returns, settle = work.fn, work.returns, host.outcomes.fanouts.settle_plain
+    place, unit = here.get(), Element(fanout, -1, (), NO_KEY)
+    if place is not None:
+        place.unit = unit
     while left and fanout.node.state == RUNNING and (index := fanout.next_index()) is not None:
         left -= 1
-        part = parts[index]
+        unit.index, part = index, parts[index]
         try:
             if type(part) not in CONSTANT:
                 part = load_item(feed.item(index), _NO_BLOBS)
