@@ -49,6 +49,11 @@ class Tee:
         return f"<ashore takes down {self._stream!r}>"
 
 
+def below(stream: Any) -> Any:
+    """The stream that a text is shown on which was taken down already."""
+    return stream._stream if type(stream) is Tee else stream
+
+
 class _Records:
     """Makes log records as the factory before it does, and takes down those of steps."""
 

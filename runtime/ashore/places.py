@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 if TYPE_CHECKING:
-    from ashore.ongoing import Current
+    from ashore.ongoing import About, Current
 
 
 class Reporter(Protocol):
@@ -14,6 +14,14 @@ class Reporter(Protocol):
 
     def current(self, place: Place) -> Current:
         """The attempt that runs at this place."""
+        ...
+
+    def about(self, place: Place) -> About:
+        """Which attempt it is."""
+        ...
+
+    def heard(self, place: Place, said: Any) -> None:
+        """What the attempt said where it runs in another process. From any thread."""
         ...
 
     def wrote(self, place: Place, stream: int, text: str) -> None:

@@ -343,3 +343,36 @@ async def test_a_logging_handler_of_the_steps_does_not_say_it_twice(rt: Runtime)
     run = await rt.start(logging_to_stderr(1))
     await run
     assert str(await run.logs()).count("once") == 1
+
+
+# In a process of its own.
+
+
+@step(process=True, retry=Retry(2, wait=0))
+def away(x: int) -> tuple[int, str]:
+    now = current()
+    print(f"attempt {now.attempt}")
+    print("trouble", file=sys.stderr)
+    now.metric("loss", 0.25, step=x)
+    now.progress(1, 2)
+    before = len(now.checkpointed(b""))
+    now.checkpoint(bytes(200_000 * now.attempt))
+    if now.attempt < 3:
+        raise OSError("again")
+    return before, now.key
+
+
+async def test_all_of_it_works_in_a_process_of_its_own(rt: Runtime) -> None:
+    @pipeline
+    def gone(x: int) -> Any:
+        return away(x)
+
+    run = await rt.start(gone(7))
+    with anyio.fail_after(2 * BOUND):
+        before, key = await run
+    assert before == 400_000
+    assert len(key) == 32
+    reported = await events_of(run, Reported)
+    assert [metric.value for event in reported for metric in event.metrics] == [0.25] * 3
+    logs = await run.logs("away", attempt=2)
+    assert {(said.stream, said.text) for said in logs} == {("out", "attempt 2\n"), ("err", "trouble\n")}

@@ -11,7 +11,7 @@ import anyio
 
 from ashore.engine.invoke import Done, run_blocking
 from ashore.engine.means import Means
-from ashore.engine.processes import Stop
+from ashore.engine.processes import Stop, Task
 from ashore.engine.sending import task_of
 from ashore.engine.units import Unit, blobs_needed, node_of
 from ashore.engine.values import Blobs, is_in_memory
@@ -75,7 +75,7 @@ class Away:
         done = partial(self._back, unit, take)
         if self.is_remote(unit):
             try:
-                self._stops[id(unit)] = self._means.processes.submit(task_of(unit, self._means), started, done)
+                self._stops[id(unit)] = self._means.processes.submit(_told(task_of(unit, self._means), place), started, done)
             except Exception as error:  # noqa: BLE001  # what cannot be sent is a failed attempt
                 take(None, error)
         else:
@@ -110,3 +110,14 @@ class Away:
             take(done, error)
         except BaseException as broken:  # noqa: BLE001  # our bug: the run must not wait for ever
             self._broken(broken)
+
+
+def _told(task: Task, place: Place) -> Task:
+    """The task, with what it says and writes there told here."""
+    reporter = place.reporter
+    return task._replace(
+        about=reporter.about(place),
+        saved=place.saved[0] if place.saved is not None else None,
+        report=partial(reporter.heard, place),
+        tell=lambda stream, line: reporter.wrote(place, stream, f"{line}\n"),
+    )

@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
+from ashore.events import Metric, Output
 from ashore.files import File
 from ashore.ids import CodeId
+from ashore.ongoing import About
 from ashore.works import Work
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=2):
+    """What an attempt says while it runs, from where it runs (see `ashore.ongoing`)."""
+
+    metrics: tuple[Metric, ...] = ()
+    progress: tuple[float, float | None] | None = None
+    checkpoint: Output | None = None
 
 
 class Task(NamedTuple):
@@ -36,6 +48,12 @@ class Task(NamedTuple):
     """The numbers of the GPUs that it sees; none: what this process sees."""
     tell: Callable[[int, str], None] | None = None
     """Gets each line that it writes to standard output (1) or error (2)."""
+    about: About = About()
+    """Which attempt it is."""
+    saved: Output | None = None
+    """The last checkpoint of an earlier attempt."""
+    report: Callable[[Said], None] | None = None
+    """Gets what it says while it runs, on whatever thread."""
 
 
 Stop = Callable[[], None]

@@ -19,6 +19,7 @@ from ashore.engine.journal import Journal
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.output import Output as Written
+from ashore.engine.processes import Said
 from ashore.engine.pump import TimerHandle
 from ashore.engine.units import Unit, node_of
 from ashore.engine.values import Large, dump_whole, load_output, store_large
@@ -83,11 +84,22 @@ class Reports:
     # From steps, on any thread.
 
     def current(self, place: Place) -> Current:
+        return Current(self.about(place), _Desk(self, place.unit, place.saved))
+
+    def about(self, place: Place) -> About:
         unit: Unit = place.unit
         node = node_of(unit)
         key = key_of(self._host.run, node, element_of(unit))
-        about = About(self._host.run, node.work.name, attempt_of(unit), key, place.gpus)
-        return Current(about, _Desk(self, unit, place.saved))
+        return About(self._host.run, node.work.name, attempt_of(unit), key, place.gpus)
+
+    def heard(self, place: Place, said: Said) -> None:
+        unit: Unit = place.unit
+        report = self.of(unit)
+        report.metrics.extend(said.metrics)
+        report.gone = said.progress or report.gone
+        self.arm()
+        if said.checkpoint is not None:
+            self._post(partial(self._save, unit, attempt_of(unit), said.checkpoint, _Saving(self._host)))
 
     def wrote(self, place: Place, stream: int, text: str) -> None:
         if node_of(place.unit).state < DONE:  # else it is no word of the step's own: it has its outcome

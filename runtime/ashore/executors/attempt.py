@@ -14,6 +14,8 @@ from ashore.engine.processes import Task
 from ashore.engine.sending import Receiving
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.events import Output
+from ashore.executors.speaking import Speaker
+from ashore.places import Place, here
 from ashore.supplies import Secret
 from ashore_stores.artifacts.base import ArtifactStore
 from ashore_stores.ports import Ports
@@ -51,9 +53,13 @@ class Site:
             named[parameter] = Secret(name, value)
             hiding.add(name, value)
         scope = current_scope.set(INSIDE_STEP)
+        speaker = Speaker(task, self.artifacts, self.ports)
+        place = here.set(Place(speaker, work))
         try:
             result = work.fn(*positional, **named)
         finally:
+            here.reset(place)
+            speaker.end()
             current_scope.reset(scope)
         if gives_files(work):
             result = self.looker.settle(result)

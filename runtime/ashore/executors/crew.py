@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from ashore.engine.processes import Task
+from ashore.engine.processes import Said, Task
 from ashore.engine.sending import file_of
 from ashore.executors.byvalue import MAIN, dumped_classes
 from ashore.executors.messages import Function, Surroundings, from_worker, pack
@@ -127,6 +127,10 @@ class Worker:
         assert job is not None
         assert child is not None
         finished = from_worker.decode(message)
+        if isinstance(finished, Said):
+            if job.task.report is not None and not job.is_over:
+                job.task.report(finished)
+            return
         child.hear()  # it was written before this message
         if not job.is_stopped and self._lacks(job, finished.module):
             self.take(job)

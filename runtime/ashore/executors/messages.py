@@ -6,7 +6,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from ashore.engine.processes import Said
 from ashore.events import Failure, Output
+from ashore.ongoing import About
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -54,6 +56,10 @@ class Attempt(_Message, frozen=True, array_like=True, gc=False, tag=2):
     """If they are others than those of the last attempt there."""
     modules: tuple[tuple[str, str], ...] = ()
     """Names and files of modules that have classes among the arguments."""
+    about: About = About()
+    """Which attempt it is."""
+    saved: Output | None = None
+    """The last checkpoint of an earlier attempt."""
 
 
 class Finished(_Message, frozen=True, array_like=True, gc=False, tag=1):
@@ -73,4 +79,4 @@ ToWorker: TypeAlias = Function | Attempt
 
 pack: Final = msgspec.msgpack.Encoder().encode
 to_worker: Final = msgspec.msgpack.Decoder(ToWorker)
-from_worker: Final = msgspec.msgpack.Decoder(Finished)
+from_worker: Final = msgspec.msgpack.Decoder(Finished | Said)

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ashore.capturing import below
+
 _LONGEST: Final = 1 << 16
 """Bytes of a line that are waited for before it is shown as far as it is."""
 _LAST: Final = 30
@@ -48,7 +50,7 @@ class Output:
 
     def _show(self, stream: int, lines: bytes) -> None:
         text = lines.decode("utf-8", "backslashreplace")
-        shown = sys.stderr if stream == _ERROR else sys.stdout
+        shown = below(sys.stderr if stream == _ERROR else sys.stdout)
         if shown is not None:
             shown.write(text)
             shown.flush()

@@ -33,8 +33,8 @@ def messages_of(
         function = Function(*byvalue.dumped(work))
         code = Code(work.module, work.file, work.qualname, function.digest)
     files = encode(list(task.files)) if task.files else b""
-    limits = (task.memory, task.seed)
-    return function, Attempt(code, task.code, task.arguments, task.blobs, files, task.secrets, *limits, around, modules)
+    given = (task.arguments, task.blobs, files, task.secrets, task.memory, task.seed, around, modules)
+    return function, Attempt(code, task.code, *given, task.about, task.saved)
 
 
 def surroundings(gpus: Sequence[int]) -> Surroundings:

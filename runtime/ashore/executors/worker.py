@@ -122,7 +122,10 @@ class Worker:
 
     def _done(self, asked: Attempt, work: Step[Any, Any]) -> Done:
         files = tuple(decode(asked.files)) if asked.files else ()
-        task = Task(work, CodeId(asked.fingerprint), asked.arguments, asked.blobs, files, asked.secrets)
+        given = (asked.arguments, asked.blobs, files, asked.secrets)
+        task = Task(work, CodeId(asked.fingerprint), *given)._replace(
+            about=asked.about, saved=asked.saved, report=lambda said: self._channel.send(pack(said))
+        )
         blobs = anyio.run(self._site.load, task) if task.blobs else {}
         with limited(asked.memory), seeded(asked.seed):
             done = self._site.call(task, blobs)

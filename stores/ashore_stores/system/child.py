@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -28,6 +29,7 @@ class Channel:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._frames = Frames()
+        self._sending = threading.Lock()
 
     def receive(self) -> bytes | None:
         """The next message; None when there will be none."""
@@ -42,7 +44,9 @@ class Channel:
         return message
 
     def send(self, message: bytes) -> None:
-        self._socket.sendall(framed(message))
+        """Send a message, whole. From any thread."""
+        with self._sending:
+            self._socket.sendall(framed(message))
 
 
 def heed_termination() -> None:
