@@ -15,7 +15,8 @@ DOORS: dict[str, str] = {
         GraphError Handle Handles HomeError InsideLoop Items KeyConflict Limit MaterializeError NestedCall NotAValue
         NotFound NotInThisVersion NotOnThisMachine NotStarted NotSupplied Outputs Pipeline Resource Retry Role Run
         RunCancelled RunFailed RunHeld RunLeft Runtime Secret SourceFailed Step StepError StepFailure StepLost
-        StepTimeout Stream TargetError WorkerLost WrongArgument approval current datasource deployer drift_detector each
+        StepTimeout Stream TargetError WorkerLost WrongArgument
+        approval arrival current datasource deployer drift_detector each
         evaluator first fixed latest new now open pipeline preprocessor random register resource run secret sleep
         splitter start step strand tag trainer tuner until uuid within
     """,

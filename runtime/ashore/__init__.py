@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from ashore.tagging import latest as latest
     from ashore.tagging import tag as tag
     from ashore.waiting import approval as approval
+    from ashore.waiting import arrival as arrival
     from ashore.waiting import sleep as sleep
     from ashore.waiting import until as until
     from ashore.works import Pipeline as Pipeline
@@ -116,7 +117,7 @@ _PLACES = {
     "ashore.streams": "Items Stream",
     "ashore.supplies": "Resource Secret resource secret",
     "ashore.tagging": "latest tag",
-    "ashore.waiting": "approval sleep until",
+    "ashore.waiting": "approval arrival sleep until",
     "ashore.works": "Pipeline Step",
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names.split()}

@@ -35,6 +35,7 @@ from ashore.files import File
 from ashore.handles import Handle
 from ashore.holding import Answer, answers_to
 from ashore.ids import RunId, hash_id
+from ashore.inboxes import Inboxes
 from ashore.notices import log
 from ashore.policies import Capacity
 from ashore.replacing import replacements
@@ -126,6 +127,7 @@ class Runtime:
             looker,
             supplies,
             Gate(stack.ports.clock, lambda: self._machine or capacity_of_machine(stack.ports.disk)),
+            Inboxes(stack),
             self._grace,
         )
         self.means.gate.open(self._group)

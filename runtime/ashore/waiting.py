@@ -1,4 +1,4 @@
-"""What a pipeline waits for that is no step: time, and people. Durable: a wait goes on after a restart, at no cost while it lasts.
+"""What a pipeline waits for that is no step: time, people and files. Durable: a wait goes on after a restart, and costs nothing.
 
 In a body, each call counts by itself, per strand (`ashore.strands`): two sleeps of a second in one body are two sleeps.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from ashore.definitions import Definition
 from ashore.durations import Duration, seconds_of
 from ashore.errors import InternalError, WrongArgument, user_line
+from ashore.files import File
 from ashore.handles import Handle
+from ashore.options import New
 from ashore.works import Step
 
 
@@ -34,11 +36,14 @@ def _waits() -> tuple[Step[Any, Any], ...]:
         """Wait for somebody's answer."""
         raise InternalError(f"approval({question!r}, {patience}) was called: the engine waits for it by itself")
 
-    return _wait(sleep), _wait(until), _wait(approval)
+    async def arrival(pattern: str) -> File:
+        """Wait for a file."""
+        raise InternalError(f"arrival({pattern!r}) was called: the engine waits for it by itself")
+
+    return _wait(sleep), _wait(until), _wait(approval), _wait(arrival)
 
 
-_SLEEP, _UNTIL, _APPROVAL = _waits()
-WAITS: Final = frozenset(work.name for work in (_SLEEP, _UNTIL, _APPROVAL))
+_SLEEP, _UNTIL, _APPROVAL, _ARRIVAL = _waits()
 
 
 def sleep(duration: Duration) -> Handle[None]:
@@ -69,4 +74,14 @@ def approval(question: str, *, timeout: Duration | None = None) -> Handle[bool]:
     They answer by `ashore approve RUN [--deny]`, or from any process by `await (await rt.run(id)).approve()`.
     """
     handle: Handle[bool] = _APPROVAL(question, None if timeout is None else seconds_of(timeout, "approval: timeout="))
+    return handle
+
+
+def arrival(trigger: New | str) -> Handle[File]:
+    """Wait for a file: `await arrival("labels/*.csv")`, or `arrival(new("labels/*.csv"))`, relative to the project's root.
+
+    The first of those that arrived since the run began and that it has not been given yet, complete; each version once. What
+    arrives while the process is down is found when it goes on. To wait for a limited time: `within("2d", arrival(...))`.
+    """
+    handle: Handle[File] = _ARRIVAL(trigger.pattern if isinstance(trigger, New) else trigger)
     return handle

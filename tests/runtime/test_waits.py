@@ -16,6 +16,7 @@ import ashore
 from ashore import (
     AmbiguousCall,
     AnsweredAlready,
+    File,
     GraphError,
     NotFound,
     Run,
@@ -23,6 +24,8 @@ from ashore import (
     Runtime,
     WrongArgument,
     approval,
+    arrival,
+    new,
     pipeline,
     sleep,
     step,
@@ -30,7 +33,7 @@ from ashore import (
     within,
 )
 from ashore.answers import questions_in
-from ashore.events import Answered, StepStarted
+from ashore.events import Answered, StepRan, StepStarted
 from ashore.home import open_home
 from ashore.stack import Stack
 from ashore_stores.artifacts.memory import MemoryArtifactStore
@@ -67,6 +70,43 @@ async def sleeps() -> int:
 
 class Left(Exception):
     """A runtime is left though its runs have not ended."""
+
+
+@step
+def content(file: File) -> str:
+    return Path(file.path).read_text(encoding="utf-8")
+
+
+@pipeline
+async def two_files() -> list[str]:
+    first, second = arrival("inbox/*.txt"), arrival(new("inbox/*.txt"))
+    return [await content(first), await content(await second)]
+
+
+async def test_files_are_waited_for_in_the_middle_of_a_run_and_through_a_restart(home: Path) -> None:
+    (home.parent / "inbox").mkdir()
+    with suppress(Left):
+        async with Runtime(home=home) as rt:
+            run = await rt.start(two_files())
+            await question_of(run)
+            (home.parent / "inbox" / "a.txt").write_text("one", encoding="utf-8")
+            async for happened in run.events():
+                if isinstance(happened.event, StepRan):
+                    raise Left
+    (home.parent / "inbox" / "b.txt").write_text("two", encoding="utf-8")
+    async with Runtime(home=home, resume=[two_files]) as heir:
+        assert await heir.adopted(two_files)[0] == ["one", "two"]
+
+
+@pipeline
+async def badly_named() -> File:
+    return await arrival("in*box/*.txt")
+
+
+async def test_a_folder_that_cannot_be_watched_fails_the_wait(rt: Runtime) -> None:
+    with pytest.raises(RunFailed) as caught:
+        await badly_named()
+    assert "wildcard in its folder" in str(caught.value.failures[0])
 
 
 async def question_of(run: Run[Any]) -> None:

@@ -34,7 +34,7 @@ from ashore.engine.unstored import Unstored
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
-from ashore.events import HELD, UNSTORED, Event, Held, Output, RunEnded, RunSpace, StepSkipped, StepStarted
+from ashore.events import HELD, UNSTORED, Event, Held, Output, RunEnded, RunSpace, StepSkipped
 from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
@@ -150,9 +150,8 @@ class Drive:
 
     def recall(self, events: Sequence[Event]) -> None:
         """What is on record of this run is final; what is left runs. Bodies take their part when they ask for it."""
+        self.waits.recall(events)
         for event in events:
-            if isinstance(event, StepStarted):
-                self.waits.begun.setdefault(event.invocation, event.at)
             if not (isinstance(event, StepSkipped) and event.invocation in self.graph.bodies):  # a sub-run comes to that end again
                 self.machine.receive(event)
         if self.bodies is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -12,8 +12,9 @@ from ashore.engine.journal import Journal
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.state import DONE
-from ashore.engine.values import arguments_of, dump_whole
-from ashore.events import Answered, Output, RunSpace, StepStarted, encode
+from ashore.engine.values import arguments_of, dump_whole, load_output
+from ashore.events import Answered, Event, Invoked, Output, RunSpace, StepRan, StepStarted, encode
+from ashore.files import File
 from ashore.graph import Node
 from ashore.ids import ID_SIZE, InvocationId, RunId
 from ashore_stores.logs.base import Batch, Claim, Entry, EventLog
@@ -41,6 +42,8 @@ class Waits:
 
     def __init__(self, means: Means, run: RunId, journal: Journal, outcomes: Outcomes) -> None:
         self.begun: dict[InvocationId, float] = {}
+        self.taken: set[tuple[str, bytes, int]] = set()
+        """Files that were given to this run, as they were."""
         self._means = means
         self._clock = means.ports.clock
         self._run = run
@@ -48,18 +51,61 @@ class Waits:
         self._outcomes = outcomes
         self._asked: dict[InvocationId, anyio.Event] = {}
         self._questions: list[InvocationId] = []
+        self._turns: dict[str, anyio.Lock] = {}
 
     async def wait(self, node: Node) -> None:
         """Wait as the node says, and settle it."""
         begun = self._begin(node)
-        arguments = arguments_of(node, {})
-        answer = None
-        if node.work.name == "approval":
-            answer = await self._answer(node, begun, arguments)
-        else:
-            await self._pass(begun + arguments["seconds"] if "seconds" in arguments else arguments["at"])
+        try:
+            value = await self._outcome(node, begun, arguments_of(node, {}))
+            output = dump_whole(node.work, value)
+        except Exception as error:  # noqa: BLE001  # a folder that cannot be watched, ...
+            if node.state < DONE:
+                self._outcomes.broke(node, error, begun)
+            return
+        assert isinstance(output, Output)
         if node.state < DONE:  # nobody let go of it meanwhile
-            self._outcomes.ran(node, (_value(node, answer),), begun, self._clock.now())
+            self._outcomes.ran(node, (output,), begun, self._clock.now())
+
+    async def _outcome(self, node: Node, begun: float, arguments: Mapping[str, Any]) -> Any:
+        match node.work.name:
+            case "approval":
+                return await self._answer(node, begun, arguments)
+            case "arrival":
+                async with self._turns.setdefault(arguments["pattern"], anyio.Lock()):  # who asked first is given the first
+                    return await self._arrival(arguments["pattern"])
+            case "sleep":
+                return await self._pass(begun + arguments["seconds"])
+            case _:
+                return await self._pass(arguments["at"])
+
+    async def _arrival(self, pattern: str) -> File:
+        """The next file that this run has not been given yet, of those that arrived since it began."""
+        ticket = self._journal.flush()
+        if ticket is not None:
+            await self._means.log.durable(ticket)
+        frames = await self._means.log.about(self._run.encode())
+
+        def takes(file: File) -> bool:
+            mark = (file.name, file.digest, file.mtime_ns)
+            is_new = mark not in self.taken
+            self.taken.add(mark)
+            return is_new
+
+        return await self._means.inboxes.next(pattern, frames[0].first, takes)
+
+    def recall(self, events: Sequence[Event]) -> None:
+        """What is on record of this run: since when it waits, and which files it was given."""
+        arrivals: set[InvocationId] = set()
+        for event in events:
+            if isinstance(event, StepStarted):
+                self.begun.setdefault(event.invocation, event.at)
+            elif isinstance(event, Invoked):
+                arrivals.update(call.invocation for call in event.calls if call.step == "arrival")
+            elif isinstance(event, StepRan) and event.invocation in arrivals:
+                file = load_output(event.outputs[0], {})
+                if isinstance(file, File):
+                    self.taken.add((file.name, file.digest, file.mtime_ns))
 
     def forgotten(self) -> list[Entry]:
         """The registers of this run's questions, emptied: it is over."""
@@ -121,9 +167,3 @@ async def answer(log: EventLog, event: Answered) -> bool:
         return False
     await log.durable(judged.position)
     return True
-
-
-def _value(node: Node, value: bool | None) -> Output:
-    output = dump_whole(node.work, value)
-    assert isinstance(output, Output)
-    return output
