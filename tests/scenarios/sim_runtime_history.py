@@ -217,6 +217,9 @@ class Witness:
     async def own(self) -> bytes:
         return await self._log.own()
 
+    async def wait_gone(self, owner: bytes) -> None:
+        await self._log.wait_gone(owner)
+
     async def is_alive(self, owner: bytes) -> bool:
         return await self._log.is_alive(owner)
 

@@ -60,15 +60,19 @@ def single(file: File) -> Handle[int]:
     return size(file)
 """
 
-RUN_DAEMON = "import sys; from ashore.faces.daemon import main; sys.exit(main(sys.argv[2:], grace=float(sys.argv[1])))"
+RUN_DAEMON = """
+import sys
+from ashore.faces.daemon import main
+sys.exit(main(sys.argv[3:], grace=float(sys.argv[1]), standby=sys.argv[2] == "standby"))
+"""
 
 
 class Daemon:
     """A daemon in a process of its own, and what it said."""
 
-    def __init__(self, root: Path, files: list[str], grace: float) -> None:
+    def __init__(self, root: Path, files: list[str], grace: float, *, standby: bool) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN_DAEMON, str(grace), *files],
+            [sys.executable, "-c", RUN_DAEMON, str(grace), "standby" if standby else "alone", *files],
             cwd=root,
             stderr=subprocess.PIPE,
             text=True,
@@ -92,6 +96,17 @@ class Daemon:
             return self._lines.get(timeout=PATIENCE)
         except Empty:
             return None
+
+    def has_said(self, pattern: str) -> bool:
+        """Whether a line that came so far has this in it; those before it are passed over."""
+        while not self._lines.empty():
+            line = self._lines.get()
+            if line is None:
+                pytest.fail(f"it ended after {self.said}")
+            self.said.append(line)
+            if re.search(pattern, line):
+                return True
+        return False
 
     def until(self, pattern: str) -> str:
         """Wait for the next line that has this in it."""
@@ -125,8 +140,8 @@ class Project:
         (root / "single.py").write_text(SINGLE)
 
     @contextmanager
-    def serving(self, *files: str, grace: float = 10.0) -> Iterator[Daemon]:
-        daemon = Daemon(self.root, list(files or ("flights.py",)), grace)
+    def serving(self, *files: str, grace: float = 10.0, standby: bool = False) -> Iterator[Daemon]:
+        daemon = Daemon(self.root, list(files or ("flights.py",)), grace, standby=standby)
         try:
             yield daemon
         finally:
@@ -240,6 +255,62 @@ async def test_a_second_daemon_is_refused_and_told_who_serves(project: Project) 
     with project.serving() as third:
         third.until("serving")
         assert third.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_one_that_stands_by_takes_over_when_the_other_is_gone(project: Project, number: int) -> None:
+    with project.serving() as first:
+        first.until("serving")
+        with project.serving(standby=True) as second, project.serving(standby=True) as third:
+            said = second.until("standing by: grow is served already in .* by process")
+            assert f"by process {first.process.pid} on" in said
+            third.until("standing by")
+            if number == signal.SIGKILL:
+                (project.root / "hold").touch()
+            project.put("1.csv", 1)
+            first.until("grow started with 1 file" if number == signal.SIGKILL else "grow done")
+            first.end(number)
+            taker, other = await gone_over(second, third)
+            again = f"standing by: grow is served already in .* by process {taker.process.pid} on"
+            if not any(re.search(again, line) for line in other.said):
+                other.until(again)
+            if number == signal.SIGKILL:
+                taker.until("grow goes on: its owner is gone")
+                (project.root / "hold").unlink()
+                taker.until("grow done")
+            project.put("2.csv", 2)
+            taker.until("grow started with 2 files")
+            taker.until("grow done")
+            assert other.end(signal.SIGTERM) == 0
+            assert taker.end(signal.SIGTERM) == 0
+    check_ranges(await project.history(), "grow")
+
+
+async def gone_over(one: Daemon, other: Daemon) -> tuple[Daemon, Daemon]:
+    """Which of two took over, and the other."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            for taker, waiting in ((one, other), (other, one)):
+                if taker.has_said("taking over"):
+                    taker.until("serving grow")
+                    return taker, waiting
+            await anyio.sleep(0.02)
+
+
+async def test_one_that_stands_by_ends_when_it_is_told_to(project: Project) -> None:
+    with project.serving() as first:
+        first.until("serving")
+        with project.serving(standby=True) as second:
+            second.until("standing by")
+            assert second.end(signal.SIGINT) == 130
+        assert first.end(signal.SIGTERM) == 0
+
+
+async def test_one_that_may_stand_by_serves_at_once_if_nobody_does(project: Project) -> None:
+    with project.serving(standby=True) as daemon:
+        daemon.until("serving grow")
+        assert daemon.end(signal.SIGTERM) == 0
+        assert not any("standing by" in line for line in daemon.said)
 
 
 async def test_a_killed_daemon_loses_and_doubles_nothing(project: Project) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ashore.events import Event, OwnerSeen, RunSpace, ServingStarted, decode, encode
 from ashore_stores.logs.base import Batch, Claim, Entry, EventLog
@@ -19,6 +19,7 @@ class Holder:
     command: str
     since: float
     """Wall time, seconds."""
+    owner: bytes = field(default=b"", compare=False)
 
 
 async def claim_serving(log: EventLog, me: OwnerSeen, pipelines: Sequence[tuple[str, str]]) -> Holder | None:
@@ -60,7 +61,7 @@ async def _living_holder(log: EventLog, name: str) -> Holder | None:
                 seen = event
             elif isinstance(event, ServingStarted) and event.owner == owner:
                 since = event.at
-    return Holder(name, seen.pid, seen.host, seen.command, since)
+    return Holder(name, seen.pid, seen.host, seen.command, since, owner)
 
 
 def _topic(name: str) -> bytes:

@@ -142,6 +142,13 @@ class EventLog(Protocol):
         """Whether that owner's process lives (a stopped one does). False only once the kernel released its lock."""
         ...
 
+    async def wait_gone(self, owner: bytes) -> None:
+        """Wait until that owner's process is gone, however it ended, without polling. At once for one that is gone already.
+
+        Somebody else may have noticed first: look again at whatever it had. Cancelling waits for nothing.
+        """
+        ...
+
     def queue(self, batch: Batch) -> Ticket:
         """State facts: queued in order, written soon, in one order with everything else. Never waits, never raises for the disk."""
         ...

@@ -78,6 +78,10 @@ class MemoryEventLog:
         self._check()
         return owner in self._home.alive
 
+    async def wait_gone(self, owner: bytes) -> None:
+        self._check()
+        await self._until(lambda: owner not in self._home.alive)
+
     def queue(self, batch: Batch) -> Ticket:
         if batch.count < 1:
             raise ValueError("a batch has at least one event")
@@ -179,12 +183,16 @@ class MemoryEventLog:
         return at
 
     async def _news(self, seen: Position) -> None:
+        await self._until(lambda: self._home.last > seen)
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until it is so, of what the processes of the home share."""
         token, post = object(), self._ports.workers.poster()
-        while self._home.last <= seen and not self._is_closed:
+        while not is_so() and not self._is_closed:
             news = anyio.Event()
             self._home.listeners[token] = partial(post, news.set)
             try:
-                if self._home.last <= seen:
+                if not is_so():
                     await news.wait()
             finally:
                 del self._home.listeners[token]

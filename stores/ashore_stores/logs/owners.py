@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ashore_stores.errors import Missing, Unavailable
+from ashore_stores.errors import Conflict, Missing, Unavailable
 from ashore_stores.ports import Disk, DiskFile, Randomness
 
 ID_SIZE = 8
@@ -42,6 +42,19 @@ class Owners:
             return False
         try:
             return file.is_locked_elsewhere(_SLOT)
+        finally:
+            file.close()
+
+    def wait_gone(self, owner: bytes) -> None:
+        """Block until nobody has that owner's lock: the kernel gives it to us when its process ends, and we let go at once."""
+        if owner == self.own_id:
+            raise Conflict("this process waits for its own end")
+        try:
+            file = self._disk.open(self._path(owner), write=True)
+        except Missing:
+            return
+        try:
+            file.lock(_SLOT, wait=True)
         finally:
             file.close()
 

@@ -76,6 +76,10 @@ class SegmentEventLog:
         self._check()
         return await self._core.call(partial(self._core.home.owners.is_alive, owner))
 
+    async def wait_gone(self, owner: bytes) -> None:
+        self._check()
+        await self._core.ports.workers.run(self._core.home.owners.wait_gone, owner)
+
     def queue(self, batch: Batch) -> Ticket:
         if batch.count < 1:
             raise ValueError("a batch has at least one event")

@@ -329,6 +329,25 @@ class SharedEventLogContract(EventLogContract):
         await processes.kill(other)
         assert not await log.is_alive(owner)
 
+    async def test_the_end_of_another_process_is_waited_for(self, log: EventLog, processes: Processes) -> None:
+        other = await processes.another()
+        owner = await other.own()
+        order: list[str] = []
+
+        async def wait() -> None:
+            await log.wait_gone(owner)
+            order.append("gone")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await written(log, facts(b"meanwhile"))
+            order.append("killed")
+            await processes.kill(other)
+        assert order == ["killed", "gone"]
+        await log.wait_gone(owner)
+        await log.wait_gone(bytes(8))
+        assert not await log.is_alive(owner)
+
     async def test_nothing_of_a_fenced_owner_is_accepted(self, log: EventLog, processes: Processes) -> None:
         other = await processes.another()
         await written(other, facts(b"before"))

@@ -130,9 +130,10 @@ def run(target: str, arguments: tuple[str, ...], key: str | None, refresh: tuple
 @commands.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds for runs to end in.")
-def serve(files: tuple[str, ...], grace: float) -> int:
+@click.option("--standby", is_flag=True, help="While another daemon serves them, wait until it is gone, then take over.")
+def serve(files: tuple[str, ...], grace: float, standby: bool) -> int:
     """Run the pipelines of these files as their files arrive, until told to stop."""
-    return _do("serving:serve", files=files, grace=grace)
+    return _do("serving:serve", files=files, grace=grace, standby=standby)
 
 
 @commands.command()

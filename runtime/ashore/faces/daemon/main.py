@@ -49,14 +49,14 @@ class ServedAlready(HomeError):
     """A living daemon serves a pipeline of the home already. Names its process, host, and since when."""
 
 
-def main(files: Sequence[str], *, home: str | None = None, grace: float = GRACE) -> int:
+def main(files: Sequence[str], *, home: str | None = None, grace: float = GRACE, standby: bool = False) -> int:
     """Serve the files' pipelines until told to stop; returns the exit code. Everything that is said goes to stderr."""
     talk = Talk()
     quiet = structlog.make_filtering_bound_logger(WARNING)  # what else happens, the daemon says itself
     structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     has_uvloop = find_spec("uvloop") is not None
     try:
-        return anyio.run(_main, files, home, grace, talk, backend="asyncio", backend_options={"use_uvloop": has_uvloop})
+        return anyio.run(_main, files, home, grace, standby, talk, backend="asyncio", backend_options={"use_uvloop": has_uvloop})
     except (AshoreError, StoreError, BadPattern) as error:
         talk.line(f"ashore serve: {error}")
         return exit_code(error)
@@ -74,21 +74,28 @@ def exit_code(error: Exception) -> int:
     return TRANSIENT if isinstance(error, ServedAlready | StoreError) and not is_later_no_better else USAGE
 
 
-async def _main(files: Sequence[str], home: str | None, grace: float, talk: Talk) -> int:
+async def _main(files: Sequence[str], home: str | None, grace: float, standby: bool, talk: Talk) -> int:
     with _first_of_group():
-        return await serve(files, home, grace=grace, talk=talk)
+        return await serve(files, home, grace=grace, standby=standby, talk=talk)
 
 
-async def serve(files: Sequence[str], home: str | None = None, *, grace: float = GRACE, talk: Talk | None = None) -> int:
+async def serve(
+    files: Sequence[str], home: str | None = None, *, grace: float = GRACE, standby: bool = False, talk: Talk | None = None
+) -> int:
     """Serve the pipelines of these files that have a trigger, until a signal; returns the exit code.
 
+    `standby`: while another daemon serves one of them, wait until it is gone, in whatever way, and take over then.
     Raises `TargetError` for a file that cannot be loaded, `ServedAlready`, `BadPattern`, and what makes a home unusable.
     """
     pipelines = load_triggered(files)
     stack = await open_stack(home=home)
+    talk = talk or Talk()
     try:
-        await _take_over(stack, pipelines)
-        return await _serve(stack, pipelines, grace, talk or Talk())
+        holder = await _claim(stack, pipelines)
+        if holder is not None and not standby:
+            raise ServedAlready(_served_already(holder, stack.home.path), mend="Stop that daemon first, or serve another --home")
+        told = None if holder is None else await _stand_by(stack, pipelines, holder, talk)
+        return await _serve(stack, pipelines, grace, talk) if told is None else told
     finally:
         with anyio.CancelScope(shield=True):
             await stack.aclose()
@@ -109,12 +116,30 @@ def load_triggered(files: Sequence[str]) -> list[Pipeline[Any, Any]]:
     return list(found.values())
 
 
-async def _take_over(stack: Stack, pipelines: Sequence[Pipeline[Any, Any]]) -> None:
+async def _claim(stack: Stack, pipelines: Sequence[Pipeline[Any, Any]]) -> Holder | None:
+    """Serve these from now on; or who serves one of them."""
     me = who_am_i(await stack.log.own(), stack.ports.disk.process(), stack.ports.clock.now())
     targets = [(pipeline.name, target_of(pipeline, stack.home.root)) for pipeline in pipelines]
-    holder = await claim_serving(stack.log, me, targets)
-    if holder is not None:
-        raise ServedAlready(_served_already(holder, stack.home.path), mend="Stop that daemon first, or serve another --home")
+    return await claim_serving(stack.log, me, targets)
+
+
+async def _stand_by(stack: Stack, pipelines: Sequence[Pipeline[Any, Any]], holder: Holder, talk: Talk) -> int | None:
+    """Wait until nobody else serves them, and claim them; or the exit code, if told to stop before."""
+
+    async def wait() -> None:
+        other: Holder | None = holder
+        while other is not None:
+            talk.standing_by(_served_already(other, stack.home.path))
+            await stack.log.wait_gone(other.owner)
+            other = await _claim(stack, pipelines)
+        talk.line("taking over: who served them is gone")
+
+    async with anyio.create_task_group() as group:
+        signals = Signals()
+        await group.start(signals.heed)
+        await signals.until_told(wait)
+        group.cancel_scope.cancel()
+    return signals.code
 
 
 def _served_already(holder: Holder, home: str) -> str:

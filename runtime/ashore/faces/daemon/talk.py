@@ -40,6 +40,9 @@ class Talk:
         self._root = f"{home.root.rstrip('/')}/"
         self.line(f"serving {', '.join(pipelines)} on {', '.join(triggers)} (home {home.path}); Ctrl-C stops")
 
+    def standing_by(self, served: str) -> None:
+        self.line(f"standing by: {served}; Ctrl-C stops")
+
     def arrived(self, event: Arrived) -> None:
         version = f", version {event.version}" if event.version > 1 else ""
         self.line(f"arrived {self._short(event.path)} ({event.size:,} bytes{version})")
