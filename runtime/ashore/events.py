@@ -146,6 +146,12 @@ class StepRan(_Event, frozen=True, array_like=True, gc=False, tag=7):
     """How many places a fan-out has, if that is more than its elements: some had failed before it and were left out."""
     renews: bool = False
     """It was made though its key had outputs, which were not to be used: this one is served in their place."""
+    handed: tuple[Input, ...] = ()
+    """Of a sub-run: the outputs that it hands on as its result, `argument` as "result", "result[0]"."""
+    given: int = 0
+    """Of a sub-run whose body made its result by itself: how many values it had been given by then."""
+    body: str = ""
+    """Of a sub-run: the scope of its body."""
 
 
 class StepFailed(_Event, frozen=True, array_like=True, gc=False, tag=8):

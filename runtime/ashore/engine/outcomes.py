@@ -6,6 +6,7 @@ The journal first, then the machine, then whatever became ready. Nothing here wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from ashore.engine.failures import annotate, as_exception
 from ashore.engine.fanout import Element, FanOut, describe
@@ -15,10 +16,23 @@ from ashore.engine.means import Means
 from ashore.engine.reuse import Made
 from ashore.engine.state import DONE, Machine
 from ashore.engine.units import Unit, node_of
-from ashore.events import AttemptFailed, Output, StepFailed, StepRan, StepSkipped, StepStarted
+from ashore.events import AttemptFailed, Input, Output, StepFailed, StepRan, StepSkipped, StepStarted
 from ashore.graph import Node, Ref
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
+
+class Handed(NamedTuple):
+    """Where the result of a sub-run comes from."""
+
+    inputs: tuple[Input, ...] = ()
+    """The outputs that it hands on."""
+    given: int = 0
+    """If its body made it: how many values that had been given by then."""
+    body: str = ""
+    """The scope of its body."""
+
+
+NOTHING_HANDED: Final = Handed()
 _NO_RUN = RunId("")
 
 
@@ -91,8 +105,8 @@ class Outcomes:
         ran = StepRan(self._run, node.invocation, node.key, made.outputs, ready, now, now, 1, made.run, made.invocation)
         self._record(node, ran, NO_KEY, now)  # its maker is found under the key
 
-    def ran(self, unit: Unit, outputs: tuple[Output, ...], started: float, ended: float) -> None:
-        """A unit was run here and has its outputs."""
+    def ran(self, unit: Unit, outputs: tuple[Output, ...], started: float, ended: float, handed: Handed = NOTHING_HANDED) -> None:
+        """A unit was run here and has its outputs. `handed`: where a sub-run's result comes from."""
         if self.said:
             self.before(unit)
         key = unit.key
@@ -104,7 +118,13 @@ class Outcomes:
             self.fanouts.settle(unit, outputs, _NO_RUN)
         else:
             ready = self._ready_at(node)
-            ran = StepRan(self._run, node.invocation, key, outputs, ready, started, ended, node.attempt, renews=renews)
+            ran = StepRan(
+                *(self._run, node.invocation, key, outputs, ready, started, ended, node.attempt),
+                renews=renews,
+                handed=handed.inputs,
+                given=handed.given,
+                body=handed.body,
+            )
             self._record(node, ran, key, ended)
         if key:
             self._means.reuse.flights.land(key, unit)

@@ -24,6 +24,7 @@ from ashore.graph.nodes import occurrence_of as occurrence_of
 from ashore.graph.nodes import sources_in as sources_in
 from ashore.graph.recorded import call_of as call_of
 from ashore.graph.recorded import file_use as file_use
+from ashore.graph.recorded import input_of as input_of
 from ashore.graph.wiring import Wiring as Wiring
 from ashore.graph.wiring import check_stored as check_stored
 from ashore.graph.wiring import wire as wire

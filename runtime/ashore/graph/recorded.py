@@ -15,15 +15,20 @@ def call_of(node: Node) -> Call:
     for argument in node.arguments:
         for path, source in zip(argument.paths, argument.sources, strict=True):
             if type(source) is Ref:
-                inputs.append(Input(path, source.node.invocation, _output_place(source)))
+                inputs.append(input_of(source, path))
             elif type(source) is FileRef:
                 files.append(file_use(path, source.file))
         if argument.is_value:
             params.append((argument.name, argument.encoded))
             if argument.origin is not None:
-                inputs.append(Input(argument.name, argument.origin.node.invocation, _output_place(argument.origin)))
+                inputs.append(input_of(argument.origin, argument.name))
     taken = (tuple(inputs), tuple(files), tuple(params))
     return Call(node.invocation, node.work.name, node.code, node.scope, *taken, node.fan, node.given)
+
+
+def input_of(source: Ref, place: str) -> Input:
+    """An output that is taken at this place, as the log keeps it."""
+    return Input(place, source.node.invocation, _output_place(source))
 
 
 def _output_place(source: Ref) -> int:

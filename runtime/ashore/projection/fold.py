@@ -37,7 +37,7 @@ from ashore.events import (
 )
 from ashore.ids import InvocationId, RunId, hash_id
 from ashore.projection.apart import APART, metric_rows
-from ashore.projection.passed import awaited_rows, made_of_rows
+from ashore.projection.passed import awaited_rows, made_of_row, made_of_rows
 from ashore.projection.references import REFERRING, Unknown, referred
 from ashore.projection.rows import OpenRun, add, grouped, number
 from ashore.projection.tables import APPENDED
@@ -316,18 +316,14 @@ class Projection:
             self._settle(event.run, event.invocation, position, ("running", event.attempt, None, event.started, None))
 
     def _step_ran(self, event: StepRan, position: int) -> None:
-        run = self._runs.get(event.run)
-        no = run.steps.get(event.invocation) if run else None
-        if run is None or no is None:
-            self.strays += 1
+        no = self._step(event.run, event.invocation)
+        if no is None:
             return
-        state = "done"
-        if event.reused_run:
-            state = "cached"
-            self._reused(run, no, event)
-        elif run.origins:
-            self._not_reused(run, no)
+        run = self._runs[event.run]
+        state = self._reuse_of(run, no, event) if event.reused_run or run.origins else "done"
         outputs = event.outputs
+        if event.body:
+            self._of_sub_run(run, no, event)
         if event.elements >= 0:
             self._fans[no] = (event.elements, event.skipped)
         form: int | None = None
@@ -343,6 +339,20 @@ class Projection:
             form = self._form(1, None, "list", None)
         times = (event.ready, event.started, event.ended)
         self._outcomes[no] = (no, state, event.attempt, *times, position, event.key, form, digest, size)
+
+    def _reuse_of(self, run: OpenRun, no: int, event: StepRan) -> str:
+        """Whether its outputs are reused ("cached") or made ("done")."""
+        if event.reused_run:
+            self._reused(run, no, event)
+            return "cached"
+        self._not_reused(run, no)
+        return "done"
+
+    def _of_sub_run(self, run: OpenRun, no: int, event: StepRan) -> None:
+        """Where the result of a sub-run comes from."""
+        self._took(run, no, event.handed, ())
+        if event.given:
+            self._rows["made_of"].append(made_of_row(event, no))
 
     def _further(self, no: int, event: StepRan) -> None:
         for place, output in enumerate(event.outputs[1:], 1):

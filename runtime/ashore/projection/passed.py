@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ashore.events import Invoked
+from ashore.events import Invoked, StepRan
 from ashore.ids import InvocationId, RunId, hash_id
 from ashore_stores.index.changes import Row
 
@@ -23,6 +23,11 @@ def awaited_rows(event: Invoked, steps: Mapping[InvocationId, int]) -> list[Row]
 def made_of_rows(event: Invoked, steps: Mapping[InvocationId, int]) -> list[Row]:
     """(consumer, body, given) of each call with a plain value that its body may have made of what it had been given."""
     return [(steps[call.invocation], _body(event.run, call.scope), call.given) for call in event.calls if call.given]
+
+
+def made_of_row(event: StepRan, step: int) -> Row:
+    """(consumer, body, given) of a sub-run whose body made its result of what it had been given."""
+    return step, _body(event.run, event.body), event.given
 
 
 def _body(run: RunId, scope: str) -> int:

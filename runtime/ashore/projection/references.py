@@ -48,6 +48,8 @@ def _called(event: Invoked) -> Iterable[InvocationId]:
         yield call.invocation
         for taken in call.inputs:
             yield taken.producer
+    for given in event.awaited:
+        yield given.invocation
 
 
 def _itself(event: Any) -> Iterable[InvocationId]:
@@ -64,7 +66,7 @@ REFERRING: Final[dict[type, Callable[[Any], Iterable[InvocationId]]]] = {
     AttemptFailed: _itself,
     Held: _none,
     Reported: lambda event: (event.invocation,) if event.metrics else (),
-    StepRan: _itself,
+    StepRan: lambda event: (event.invocation, *(taken.producer for taken in event.handed)),
     StepFailed: _itself,
     StepSkipped: lambda event: (event.invocation, *event.because[:1]),
     ElementsRan: lambda event: (event.invocation, *(taken.producer for taken in event.inputs)),

@@ -416,16 +416,19 @@ class Bodies:
             self._handled.difference_update(broken.roots)
             outcomes.gave_up(node, broken.roots, is_recorded=self.record.has_outcome(node.invocation))
         else:
-            await self._value_of(node, returned, started)
+            await self._value_of(node, returned, started, body)
 
-    async def _value_of(self, node: Node, returned: Any, started: float) -> None:
+    async def _value_of(self, node: Node, returned: Any, started: float, body: Body) -> None:
         outcomes = self._parts.outcomes
         try:
             outputs = await outputs_of_body(node.work, returned, self.means)
         except Exception as error:  # noqa: BLE001  # what cannot be stored fails the sub-run
             outcomes.broke(node, error, started)
         else:
-            outcomes.ran(node, outputs, started, self.means.ports.clock.now())
+            handed = body.handed(returned, outputs)
+            if handed.given and (untold := body.given.untold()):
+                self._parts.journal.record(Invoked(self._parts.run, (), untold))
+            outcomes.ran(node, outputs, started, self.means.ports.clock.now(), handed)
 
     def _run_failed(self, node: Node, errors: Sequence[Exception]) -> RunFailed:
         return RunFailed(f"the sub-run {node.work.name} failed", errors, self._parts.run)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ashore.calls import Bound
 from ashore.engine.live.passing import Given, dumped, is_recordable, made_node
 from ashore.engine.live.turnstile import CALLER, SEEN, Waiter
+from ashore.engine.outcomes import Handed
 from ashore.engine.pump import give_way
 from ashore.engine.state import DONE
 from ashore.engine.values import load_blobs, load_source, outputs_at
 from ashore.errors import GraphError, RunCancelled
-from ashore.graph import Argument, Node, Ref, Source, Wiring, check_stored, identity_of
+from ashore.events import Input, Output
+from ashore.graph import Argument, Node, Ref, Source, Wiring, check_stored, identity_of, input_of
 from ashore.handles import Handle
 from ashore.ids import InvocationId
 from ashore.signatures import Parameter
@@ -58,6 +60,7 @@ class Body(Wiring):
         self._bodies = bodies
         self._awaits = 0
         self.given = Given(scope)
+        self._handed: tuple[Input, ...] = ()
         self._is_of_its_own = False
         """Whether the call that is being made has a plain value that nobody gave to this body."""
 
@@ -156,9 +159,21 @@ class Body(Wiring):
     def returned(self, value: Any) -> Any:
         """What it returned, with a `Ref` in the place of each handle."""
         sources: list[Source] = []
-        result = self._template(value, f"the result of {self.work.name}", sources, [])
+        paths: list[str] = []
+        where = f"the result of {self.work.name}"
+        result = self._template(value, where, sources, paths)
         check_stored(sources)
+        places = [f"result{path.removeprefix(where)}" for path in paths]
+        self._handed = tuple(
+            [input_of(source, place) for source, place in zip(sources, places, strict=True) if type(source) is Ref]
+        )
         return result
+
+    def handed(self, returned: Any, outputs: Sequence[Output]) -> Handed:
+        """What its result consists of: handles that it returned, or a value that it was given; else it made it of those."""
+        origin = None if self._handed else self.given.of_result(returned, outputs)
+        handed = self._handed if origin is None else (input_of(origin, "result"),)
+        return Handed(handed, 0 if handed else len(self.given), self.given.scope)
 
     def _ref(self, handle: Handle[Any]) -> Ref:
         if self.is_over:

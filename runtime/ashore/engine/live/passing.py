@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from ashore.codec import Unencodable, encode
@@ -56,6 +57,12 @@ class Given:
         if not self._by_content or argument.sources or (argument.template in _TRIVIAL and not argument.fresh):
             return None
         return self._by_content.get(hashlib.sha256(argument.encoded).digest())
+
+    def of_result(self, returned: Any, outputs: Sequence[Output]) -> Ref | None:
+        """The handle whose value the body returned, if it is one."""
+        if len(outputs) != 1 or (type(returned) in _PLAIN and returned in _TRIVIAL):
+            return None
+        return self._by_content.get(outputs[0].identity)
 
     def of_content(self, content: bytes) -> Ref | None:
         return self._by_content.get(content)

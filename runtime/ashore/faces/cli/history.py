@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ashore.events import Event, Failure, Invoked, RunEnded, decode
+from ashore.events import Event, Failure, Invoked, RunEnded, StepRan, decode
 from ashore.faces.cli.progress import Progress
 from ashore.ids import RunId
 from ashore_stores.logs.base import EventLog
@@ -28,6 +28,9 @@ class Graph:
         return [name for name in reversed(self.order) if name not in taken]
 
     def receive(self, event: Event) -> None:
+        if isinstance(event, StepRan) and event.handed:
+            sources = self.made_from.setdefault(event.invocation.hex(), [])
+            sources += [name for taken in event.handed if (name := taken.producer.hex()) not in sources]
         if isinstance(event, RunEnded):
             self.orphans = [invocation.hex() for invocation in event.orphans]
         for call in event.calls if isinstance(event, Invoked) else ():

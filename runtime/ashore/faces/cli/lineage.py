@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -13,15 +14,30 @@ from ashore.faces.cli.session import Session, commanded
 from ashore.faces.cli.settings import DONE, Settings
 from ashore.faces.cli.showing import artifact_json
 from ashore.faces.cli.terminal import BOLD, DIM, Terminal, printable
-from ashore.faces.cli.texts import SHORT, moment, size
+from ashore.faces.cli.texts import SHORT, moment, plural, size
 from ashore.faces.cli.tree import tree
 
 Thing: TypeAlias = "Artifact[Any] | FileVersion"
 
 
+_PLACE = re.compile(r"(.+)\[(\d+)\]")
+"""One of several calls of a step: "fit[2]"."""
+
+
 def lineage(settings: Settings, artifact: str, down: bool) -> int:
     """Show where an artifact comes from or went; the exit code."""
     return commanded(settings, partial(_lineage, artifact, down))
+
+
+def _chosen(run: PastRun[Any], step: str) -> Any:
+    """The calls of a step, or one of them by its place."""
+    found = _PLACE.fullmatch(step)
+    if found is None:
+        return run[step]
+    calls, place = run[found[1]], int(found[2])
+    if place >= len(calls):
+        raise NotFound(f"{found[1]} has {plural(len(calls), 'invocation')} in run {run.id[:SHORT]}, no [{place}]")
+    return calls[place]
 
 
 async def _lineage(name: str, down: bool, session: Session) -> int:
@@ -100,7 +116,7 @@ class Family:
             raise NotFound(f"{name!r} names no step of a run")
         run = await found_run(self._catalogue, run_name)
         await self._learn(run.id)
-        artifact: Artifact[Any] = run[step].out
+        artifact: Artifact[Any] = _chosen(run, step).out
         return artifact
 
     async def _by_path(self, name: str) -> Thing:

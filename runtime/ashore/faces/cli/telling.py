@@ -204,6 +204,8 @@ def _run_line(event: Event) -> str:
     match event:
         case RunStarted():
             return f"run of {event.pipeline}({parameters(shown_params(event.params))}) started"
+        case Invoked() if not event.calls:
+            return f"was given {plural(len(event.awaited), 'value')}"
         case Invoked():
             return f"asks for {', '.join([call.step for call in event.calls[:5]])}{' ...' if len(event.calls) > 5 else ''}"
         case RunEnded():
