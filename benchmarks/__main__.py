@@ -12,7 +12,10 @@ from types import ModuleType
 from benchmarks.harness import CHECK, FULL, SMALL, Question, Row, Size
 from benchmarks.report import json_lines, table
 
-FILES = ("chain_and_fan", "caught_up_index", "cached_steps", "each_elements", "import_and_help", "hello", "four_processes")
+FILES = (
+    *("chain_and_fan", "caught_up_index", "cached_steps", "each_elements", "import_and_help", "hello", "warm_process"),
+    "four_processes",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

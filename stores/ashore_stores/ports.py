@@ -185,10 +185,6 @@ class Child(Protocol):
         """Put a message into the channel; what does not fit at once follows. Nothing if the child is gone."""
         ...
 
-    async def receive(self) -> bytes | None:
-        """The next message; None when the channel is closed: the child has ended or is about to."""
-        ...
-
     def dismiss(self) -> None:
         """No message will follow: its channel says so, and it may end."""
         ...
@@ -201,18 +197,34 @@ class Child(Protocol):
         """Send a signal ("SIGTERM", "SIGKILL") to its group. Nothing if it has ended."""
         ...
 
+    async def silent(self) -> None:
+        """Wait until its channel is closed: it has ended or is about to. All its messages were delivered."""
+        ...
+
     async def ended(self) -> int:
         """Wait for its end: the exit code, or minus the number of the signal that ended it. Nothing of its group is left then."""
+        ...
+
+
+class Ears(Protocol):
+    """Who listens to a child. All of it is called on the loop that started it."""
+
+    def deliver(self, message: bytes) -> None:
+        """A message came."""
+        ...
+
+    def hear(self, descriptor: int, data: bytes) -> None:
+        """It wrote to its standard output (1) or error (2)."""
         ...
 
 
 class Nursery(Protocol):
     """Where child processes come from: a process that was started clean, has no threads, and forks quickly."""
 
-    async def start(self, entry: str, environ: Mapping[str, str], hear: Callable[[int, bytes], None]) -> Child:
+    async def start(self, entry: str, environ: Mapping[str, str], ears: Ears) -> Child:
         """A new child, which calls `entry`, "package.module:function", with its end of the channel, a descriptor.
 
-        What it writes to descriptors 1 and 2 goes to `hear(descriptor, data)` on this loop. Raises `Unavailable`.
+        Raises `Unavailable`.
         """
         ...
 

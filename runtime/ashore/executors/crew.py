@@ -47,6 +47,10 @@ class Chief(Protocol):
         """It can take an attempt."""
         ...
 
+    def around(self, gpus: tuple[int, ...]) -> Surroundings:
+        """What there is around this process, for workers with these GPUs."""
+        ...
+
     def differs(self, task: Task, parts: Any) -> BaseException:
         """The error of a step that is another one there."""
         ...
@@ -83,11 +87,10 @@ class Worker:
     async def live(self, nursery: Nursery, own: dict[str, str]) -> None:
         """Start, and work until the process ends. Its attempt gets an error then. Raises `Unavailable`."""
         around = surroundings(self.gpus)
-        child = self._child = await nursery.start(ENTRY, around.environ | own, self._output.hear)
+        child = self._child = await nursery.start(ENTRY, around.environ | own, self)
         try:
             self._chief.is_free(self)
-            while (message := await child.receive()) is not None:
-                self._finished(message)
+            await child.silent()
             self.is_leaving = True
             code = await self._end(child)
             if self.job is not None:
@@ -107,9 +110,11 @@ class Worker:
     def take(self, job: Job) -> None:
         """Have the process run this."""
         assert self._child is not None
-        around = surroundings(self.gpus)
+        around = self._chief.around(self.gpus)
         try:
-            function, attempt = messages_of(job.task, None if around == self._around else around, job.modules)
+            function, attempt = messages_of(
+                job.task, None if around is self._around or around == self._around else around, job.modules
+            )
             if function is not None and function.digest not in self._functions:
                 self._child.send(pack(function))
                 self._functions.add(function.digest)
@@ -122,7 +127,10 @@ class Worker:
         self._output.tell = job.task.tell
         self._child.send(pack(attempt))
 
-    def _finished(self, message: bytes) -> None:
+    def hear(self, descriptor: int, data: bytes) -> None:
+        self._output.hear(descriptor, data)
+
+    def deliver(self, message: bytes) -> None:
         job, child = self.job, self._child
         assert job is not None
         assert child is not None
@@ -131,7 +139,8 @@ class Worker:
             if job.task.report is not None and not job.is_over:
                 job.task.report(finished)
             return
-        child.hear()  # it was written before this message
+        if finished.has_written:
+            child.hear()  # it was written before this message
         if not job.is_stopped and self._lacks(job, finished.module):
             self.take(job)
             return

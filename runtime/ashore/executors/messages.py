@@ -73,6 +73,8 @@ class Finished(_Message, frozen=True, array_like=True, gc=False, tag=1):
     """The parts of the fingerprint there, if that is another one than here: nothing was run then."""
     module: str = ""
     """The module that has a class among the arguments and is not imported there: nothing was run then."""
+    has_written: bool = True
+    """Whether what it wrote to standard output or error is still on its way."""
 
 
 ToWorker: TypeAlias = Function | Attempt

@@ -15,7 +15,8 @@ from ashore.engine.looking import Looker
 from ashore.engine.processes import Stop, Task
 from ashore.executors.asking import asks_for_process
 from ashore.executors.crew import Job, Worker
-from ashore.executors.sent import lost, refused
+from ashore.executors.messages import Surroundings
+from ashore.executors.sent import lost, refused, surroundings
 from ashore.executors.worker import ARTIFACTS, ROOT
 from ashore.works import Work
 from ashore_stores.errors import StoreError
@@ -23,6 +24,9 @@ from ashore_stores.ports import Children, Clock, Nursery
 
 PRELOAD: Final = ("ashore.executors.worker",)
 """What a worker has imported when it is forked: ashore, and nothing of the user's, which might start threads."""
+
+_FRESH: Final = 0.05
+"""Seconds for which a look at folder, environment and path is good while workers are busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Pool:
         self._nursery: Nursery | None = None
         self._lock = anyio.Lock()
         self._is_closing = False
+        self._around: dict[tuple[int, ...], Surroundings] = {}
+        self._looked = clock.monotonic()
         self._changed = anyio.Event()
 
     def __repr__(self) -> str:
@@ -94,6 +100,17 @@ class Pool:
     def warm_up(self) -> None:
         """Start the first worker before anything needs it."""
         self._add(())
+
+    def around(self, gpus: tuple[int, ...]) -> Surroundings:
+        """Looked at anew after a pause, and often enough in between: each look costs several calls of the system."""
+        now = self._clock.monotonic()
+        if now - self._looked > _FRESH or not any([worker.job is not None for worker in self._workers]):
+            self._around.clear()
+            self._looked = now
+        found = self._around.get(gpus)
+        if found is None:
+            found = self._around[gpus] = surroundings(gpus)
+        return found
 
     # Who does what.
 

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import anyio
+import msgspec
 
 from ashore.codec import decode
 from ashore.defined import fingerprint_here
@@ -26,7 +27,7 @@ from ashore.targets import load_as
 from ashore.works import Step, Work
 from ashore_stores.system import system_ports
 from ashore_stores.system.chance import seeded
-from ashore_stores.system.child import Channel, Terminated, heed_termination, limited
+from ashore_stores.system.child import Channel, Terminated, has_written, heed_termination, limited
 
 ARTIFACTS = "ASHORE_WORKER_ARTIFACTS"
 ROOT = "ASHORE_WORKER_ROOT"
@@ -61,7 +62,8 @@ class Worker:
                 if work is not None:
                     self._functions[asked.digest] = work
             else:
-                self._channel.send(pack(self._finished(asked)))
+                finished = self._finished(asked)
+                self._channel.send(pack(msgspec.structs.replace(finished, has_written=has_written())))
 
     def _finished(self, asked: Attempt) -> Finished:
         now = self._site.ports.clock.now

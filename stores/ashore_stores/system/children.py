@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any, Final
@@ -15,13 +15,12 @@ from typing import Any, Final
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
+from anyio.lowlevel import current_token
 
 from ashore_stores.errors import Unavailable
-from ashore_stores.ports import Workers
+from ashore_stores.ports import Ears, Workers
 from ashore_stores.system.forkserver import Frames, framed
 from ashore_stores.system.process import generation
-
-Hear = Callable[[int, bytes], None]
 
 _READ: Final = 1 << 18
 _PATIENCE: Final = 5.0
@@ -104,7 +103,7 @@ class SystemNursery:
     def __repr__(self) -> str:
         return f"<SystemNursery{' over' if self._over.is_set() else ''}: {len(self._children)} children>"
 
-    async def start(self, entry: str, environ: Mapping[str, str], hear: Hear) -> SystemChild:
+    async def start(self, entry: str, environ: Mapping[str, str], ears: Ears) -> SystemChild:
         if self._over.is_set():
             raise Unavailable("the process that starts others has ended")
         channel, theirs = socket.socketpair()
@@ -129,10 +128,10 @@ class SystemNursery:
             theirs.close()
             for descriptor in written:
                 os.close(descriptor)
-        return self._born(asked, SystemChild(asked.pid, channel, dict(zip((1, 2), outputs, strict=True)), hear, self))
+        return self._born(asked, SystemChild(asked.pid, channel, dict(zip((1, 2), outputs, strict=True)), ears, self))
 
     def _born(self, asked: _Asked, child: SystemChild) -> SystemChild:
-        child.listen(self._group)
+        child.listen()
         if asked.code is None:
             self._children[child.pid] = child
         else:  # it did not live long
@@ -221,20 +220,20 @@ class _Asked:
 
 
 class SystemChild:
-    """One child."""
+    """One child. Its descriptors are watched by the loop itself: a task or a registration for each message would cost more."""
 
-    def __init__(self, pid: int, channel: socket.socket, outputs: dict[int, int], hear: Hear, nursery: SystemNursery) -> None:
+    def __init__(self, pid: int, channel: socket.socket, outputs: dict[int, int], ears: Ears, nursery: SystemNursery) -> None:
         self.pid = pid
         self._channel = channel
         self._outputs = outputs
-        self._hear = hear
+        self._ears = ears
         self._nursery = nursery
+        self._loop: Any = current_token().native_token
         self._frames = Frames()
         self._outgoing = bytearray()
-        self._group: TaskGroup
+        self._silent = anyio.Event()
         self._over = anyio.Event()
         self._code = 0
-        self._is_closed = False
         self._is_dismissed = False
         channel.setblocking(False)
         for descriptor in outputs.values():
@@ -243,10 +242,10 @@ class SystemChild:
     def __repr__(self) -> str:
         return f"<SystemChild {self.pid}{f' ended with {self._code}' if self._over.is_set() else ''}>"
 
-    def listen(self, group: TaskGroup) -> None:
-        self._group = group
-        for stream in self._outputs:
-            group.start_soon(self._listen, stream)
+    def listen(self) -> None:
+        self._loop.add_reader(self._channel.fileno(), self._take)
+        for stream, descriptor in self._outputs.items():
+            self._loop.add_reader(descriptor, self._read, stream)
 
     def send(self, message: bytes) -> None:
         if self._over.is_set():
@@ -258,7 +257,7 @@ class SystemChild:
         sent = self._sent(data)
         if sent < len(data):
             self._outgoing += memoryview(data)[sent:]
-            self._group.start_soon(self._send_rest)
+            self._loop.add_writer(self._channel.fileno(), self._send_rest)
 
     def _sent(self, data: bytes | bytearray) -> int:
         """How many bytes went out; all of them if nobody takes them any more."""
@@ -269,12 +268,10 @@ class SystemChild:
         except OSError:
             return len(data)
 
-    async def _send_rest(self) -> None:
-        with suppress(anyio.ClosedResourceError):
-            while self._outgoing and not self._over.is_set():
-                await anyio.wait_writable(self._channel)
-                sent = self._sent(self._outgoing)
-                del self._outgoing[:sent]
+    def _send_rest(self) -> None:
+        del self._outgoing[: self._sent(self._outgoing)]
+        if not self._outgoing:
+            self._loop.remove_writer(self._channel.fileno())
             if self._is_dismissed:
                 self.dismiss()
 
@@ -284,25 +281,22 @@ class SystemChild:
             with suppress(OSError):
                 self._channel.shutdown(socket.SHUT_WR)
 
-    async def receive(self) -> bytes | None:
-        while (message := self._frames.next()) is None:
-            if self._over.is_set() or self._is_closed:
-                return None
-            if not self._take():
-                with suppress(anyio.ClosedResourceError):
-                    await anyio.wait_readable(self._channel)
-        return message
-
     def _take(self) -> bool:
-        """Whether something could be read from the channel."""
+        """Take what came over the channel; whether more may come."""
         try:
             data = self._channel.recv(_READ)
         except BlockingIOError:
             return False
         except OSError:
             data = b""
-        self._is_closed = not data
+        if not data:
+            if not self._silent.is_set():
+                self._silent.set()
+                self._loop.remove_reader(self._channel.fileno())
+            return False
         self._frames.feed(data)
+        while (message := self._frames.next()) is not None:
+            self._ears.deliver(message)
         return True
 
     def hear(self) -> None:
@@ -311,32 +305,28 @@ class SystemChild:
                 pass
 
     def _read(self, stream: int) -> bool:
-        """Whether more may be there."""
+        """Take what it wrote; whether more may be there."""
         try:
             data = os.read(self._outputs[stream], _READ)
         except BlockingIOError:
             return False
         if data:
-            self._hear(stream, data)
+            self._ears.hear(stream, data)
         else:
             self._close_output(stream)
         return bool(data)
 
-    async def _listen(self, stream: int) -> None:
-        with suppress(anyio.ClosedResourceError):
-            while stream in self._outputs:
-                await anyio.wait_readable(self._outputs[stream])
-                if stream in self._outputs:
-                    self._read(stream)
-
     def _close_output(self, stream: int) -> None:
         descriptor = self._outputs.pop(stream)
-        anyio.notify_closing(descriptor)
+        self._loop.remove_reader(descriptor)
         os.close(descriptor)
 
     def signal(self, name: str) -> None:
         if not self._over.is_set():
             self._nursery.signal(self.pid, signal.Signals[name])
+
+    async def silent(self) -> None:
+        await self._silent.wait()
 
     async def ended(self) -> int:
         await self._over.wait()
@@ -345,11 +335,13 @@ class SystemChild:
     def finish(self, code: int) -> None:
         """It has ended: take what it said last, and close what was open for it."""
         self.hear()
-        while not self._is_closed and self._take():
+        while self._take():
             pass
         self._code = code
+        self._silent.set()
         self._over.set()
         for stream in list(self._outputs):
             self._close_output(stream)
-        anyio.notify_closing(self._channel)
+        self._loop.remove_reader(self._channel.fileno())
+        self._loop.remove_writer(self._channel.fileno())
         self._channel.close()
