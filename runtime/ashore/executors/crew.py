@@ -132,13 +132,13 @@ class Worker:
 
     def deliver(self, message: bytes) -> None:
         job, child = self.job, self._child
-        assert job is not None
-        assert child is not None
         finished = from_worker.decode(message)
-        if isinstance(finished, Said):
-            if job.task.report is not None and not job.is_over:
+        if isinstance(finished, Said):  # perhaps by a thread that goes on after its step has ended
+            if job is not None and job.task.report is not None:
                 job.task.report(finished)
             return
+        assert job is not None
+        assert child is not None
         if finished.has_written:
             child.hear()  # it was written before this message
         if not job.is_stopped and self._lacks(job, finished.module):
