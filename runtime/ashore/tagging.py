@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar, overload
 
-from ashore.catalogue import Artifact, NotFound, of_stack
+from ashore.catalogue import ALL_OUTPUTS, Artifact, NotFound, check_tag, of_stack
 from ashore.definitions import Definition
-from ashore.errors import InternalError
+from ashore.errors import GraphError, InternalError, user_line
+from ashore.events import Tagged, encode
 from ashore.handles import Handle
-from ashore.runtime import current_runtime
+from ashore.ids import InvocationId, RunId
+from ashore.ongoing import current
+from ashore.runtime import Runtime, current_runtime
 from ashore.works import Step, Work
+from ashore_stores.logs.base import Batch
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -18,13 +23,22 @@ _NONE: Final[Any] = ...
 """No default. It can be recorded as an argument, and means nothing as a value."""
 
 
-def _made() -> Step[Any, Any]:
+def _runtime() -> Runtime:
+    runtime = current_runtime.get()
+    if runtime is None:
+        raise InternalError("latest(...) or tag(...) runs outside every runtime")
+    return runtime
+
+
+def _built_in(fn: Callable[..., Coroutine[Any, Any, Any]]) -> Step[Any, Any]:
+    definition = Definition(fn, fn.__name__, {"cache": False}, is_pipeline=False)
+    return Step(definition, definition.options)
+
+
+def _steps() -> tuple[Step[Any, Any], Step[Any, Any]]:
     async def latest(pipeline: str, step: str, tag: str | None, default: Any) -> Any:
         """Find what a step of earlier runs gave, and give it again."""
-        runtime = current_runtime.get()
-        if runtime is None:
-            raise InternalError("latest(...) runs outside every runtime")
-        async with of_stack(runtime.stack, owned=False) as catalogue:
+        async with of_stack(_runtime().stack, owned=False) as catalogue:
             try:
                 artifact = await catalogue.latest(pipeline, step, tag=tag)
             except NotFound:
@@ -33,11 +47,19 @@ def _made() -> Step[Any, Any]:
                 return default
             return await artifact.load()
 
-    definition = Definition(latest, "latest", {"cache": False}, is_pipeline=False)
-    return Step(definition, definition.options)
+    async def tag(value: Any, name: str, step: str, invocation: str, output: int) -> None:
+        """Give what a step of this run made a name."""
+        runtime, run = _runtime(), RunId(current().run)
+        (pipeline,) = [one.pipeline for one in runtime.running() if one.id == run]
+        stack = runtime.stack
+        named = InvocationId(bytes.fromhex(invocation))
+        event = Tagged(name, pipeline, step, run, named, output, stack.ports.clock.now())
+        await stack.log.durable(stack.log.queue(Batch(encode([event]), 1)))
+
+    return _built_in(latest), _built_in(tag)
 
 
-_LATEST: Final = _made()
+_LATEST, _TAG = _steps()
 
 
 @overload
@@ -59,6 +81,26 @@ def latest(pipeline: Any, step: Any, /, *, tag: str | None = None, default: Any 
     return handle
 
 
-async def tag(artifact: Artifact[Any], name: str) -> None:
-    """Give an artifact of a run a name, durable: `await tag(run[fit].out, "champion")`. The last one of a step has it."""
-    await artifact.tag(name)
+@overload
+def tag(what: Handle[Any], name: str) -> Handle[None]: ...
+@overload
+def tag(what: Artifact[Any], name: str) -> Coroutine[Any, Any, None]: ...
+def tag(what: Any, name: str) -> Any:
+    """Give what a step made a name, durable; the last one of a step that got it has it.
+
+    Of an artifact on record, await it: `await tag(run[fit].out, "champion")`. In a pipeline, of a handle: it is tagged once it is
+    there, in that run. Raises `WrongArgument` for what is no name.
+    """
+    if not isinstance(what, Handle):
+        return what.tag(name)
+    what.claim()
+    check_tag(name, user_line())
+    if what.node is None:
+        raise GraphError(
+            f"tag({what!r}, {name!r}) was called outside every pipeline, where that has made nothing yet",
+            mend="Call it in the pipeline, or tag what a run has made: await tag(run[step].out, name)",
+        )
+    work = what.bound.work
+    output = what.output if what.output is not None else ALL_OUTPUTS if work.outputs is not None else 0
+    handle: Handle[None] = _TAG(what, name, work.name, what.node.invocation.hex(), output)
+    return handle

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ashore import Handle, NotFound, RunFailed, Runtime, WrongArgument, latest, pipeline, step, tag
+from ashore import GraphError, Handle, NotFound, RunFailed, Runtime, WrongArgument, latest, pipeline, step, tag
 from ashore.catalogue import Catalogue, PastRun, of_stack
 from ashore.faces.cli import main
 
@@ -62,6 +62,24 @@ async def serve_body() -> int:
 @pipeline
 def newest() -> Handle[int]:
     return use(latest(train, fit))
+
+
+@pipeline
+def train_and_tag(n: int) -> Handle[dict[str, int]]:
+    rows = numbers(n)
+    _, text = halves(rows)
+    tag(text, "text")
+    model = fit(rows)
+    tag(model, "champion")
+    return model
+
+
+@pipeline
+async def train_and_choose(n: int) -> int:
+    models = [fit(await numbers(size)) for size in (1, n, 2)]
+    sizes = [(await model)["n"] for model in models]
+    await tag(models[sizes.index(max(sizes))], "champion")
+    return max(sizes)
 
 
 @pytest.fixture
@@ -135,6 +153,30 @@ async def test_one_of_several_outputs_or_all_of_them(rt: Runtime, cat: Catalogue
     await run[halves].out.tag("both")
     assert await (await cat.latest(train, "halves", tag="text")).load() == "xxx"
     assert await (await cat.latest(train, halves, tag="both")).load() == (3, "xxx")
+
+
+async def test_a_pipeline_tags_what_it_makes(rt: Runtime, cat: Catalogue) -> None:
+    run = await rt.start(train_and_tag(4))
+    await run
+    assert await (await cat.latest(train_and_tag, fit, tag="champion")).load() == {"n": 4}
+    assert await (await cat.latest(train_and_tag, "halves", tag="text")).load() == "xxxx"
+    again = await rt.start(train_and_tag(4))  # reuses all, and tags again
+    await again
+    found = (await cat.sql("select distinct run, artifact from tags where tag = 'champion' order by no desc")).records()
+    assert [row["run"] for row in found] == [again.id, run.id]
+    assert {row["artifact"] for row in found} == {(await cat.run(run.id))[fit].out.id}
+
+
+async def test_a_body_chooses_what_it_tags(rt: Runtime, cat: Catalogue) -> None:
+    assert await train_and_choose(7) == 7
+    assert await (await cat.latest("train_and_choose", fit, tag="champion")).load() == {"n": 7}
+
+
+async def test_a_call_that_made_nothing_yet_has_no_tag(rt: Runtime) -> None:
+    with pytest.raises(GraphError, match=r"was called outside every pipeline.*await tag\(run\[step\]\.out, name\)"):
+        tag(fit([1]), "champion")
+    with pytest.raises(WrongArgument, match=r"test_tags\.py:\d+: 'a\\n' is no tag"):
+        tag(fit([1]), "a\n")
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31m"])

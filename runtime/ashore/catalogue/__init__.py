@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ashore.catalogue.access import Stored as Stored
 from ashore.catalogue.answers import Answer as Answer
+from ashore.catalogue.artifacts import ALL_OUTPUTS as ALL_OUTPUTS
 from ashore.catalogue.artifacts import Artifact as Artifact
 from ashore.catalogue.artifacts import FileVersion as FileVersion
+from ashore.catalogue.artifacts import check_tag as check_tag
 from ashore.catalogue.catalogue import Catalogue as Catalogue
 from ashore.catalogue.catalogue import Runs as Runs
 from ashore.catalogue.files import FileHistory as FileHistory

@@ -18,6 +18,12 @@ ALL_OUTPUTS = -1
 """The `output` of the artifact that stands for all outputs of an invocation."""
 
 
+def check_tag(name: Any, where: str = "") -> None:
+    """Raise `WrongArgument` if this cannot be a tag."""
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise WrongArgument(f"{name!r} is no tag", where=where, mend='Write a word or a few: "champion"')
+
+
 class _Place(NamedTuple):
     """Where an artifact is in the index and in the log."""
 
@@ -120,8 +126,7 @@ class Artifact(Generic[T_co]):
 
         Raises `WrongArgument` for what is no name, `ReadOnly` where nothing can be written.
         """
-        if not name or not name.isprintable():
-            raise WrongArgument(f"{name!r} is no tag", where="", mend='Write a word or a few: "champion"')
+        check_tag(name)
         rows = await self._access.query("select pipeline from runs where id = ?", (self._found_in,))
         ((pipeline,),) = rows.rows
         where = (pipeline, self.step, self._found_in, self._found_as, self.output)
