@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ashore import GraphError, Handle, MaterializeError, NotInThisVersion, RunFailed, Runtime, each, pipeline, step
+from ashore import GraphError, Handle, MaterializeError, RunFailed, Runtime, each, pipeline, step
 from ashore.events import UNSTORED, StepRan
 from ashore.testing import MemoryStack, Recorder, assert_resumes
 from ashore.testing.lives import Crash
@@ -259,11 +259,48 @@ def test_what_does_not_go_together_is_refused() -> None:
             return n
 
 
-async def test_with_each_it_is_not_in_this_version() -> None:
-    @pipeline
-    def fans(n: int) -> list[Handle[int]]:
-        return [total(session) for session in [opened(each([[1], [2]]))]]  # type: ignore[arg-type]
+# Elements of fan-outs.
 
-    async with Runtime(MemoryStack()) as rt:
-        with pytest.raises(NotInThisVersion, match="each"):
-            await rt.start(fans(1))
+
+@step
+def all_of(sessions: list[Session]) -> int:
+    return sum(sum(session.rows) for session in sessions)
+
+
+@step
+def rows_of(session: Session) -> int:
+    done.append("rows_of")
+    return len(session.rows)
+
+
+@step
+def listed(lists: list[list[int]]) -> list[list[int]]:
+    return lists
+
+
+@pipeline
+def staged(lists: list[list[int]]) -> dict[str, Handle[Any]]:
+    sessions = doubled(each(opened(each(listed(lists)))))
+    first, _ = halves(each(sessions))
+    return {"sum": all_of(sessions), "rows": rows_of(each(first)), "again": all_of(first)}
+
+
+LISTS = [[1, 2], [3, 4], [5, 6, 7, 8]]
+
+
+async def test_elements_are_handed_on_as_they_come() -> None:
+    stack = MemoryStack()
+    for times in (1, 2):
+        async with Runtime(stack) as rt:
+            run = await rt.start(staged(LISTS))
+            assert await run == {"sum": 72, "rows": [1, 1, 2], "again": 2 + 6 + 22}
+        assert done.count("opened") == 3 * times
+        assert done.count("rows_of") == 3  # by their recipes, they were made before
+        assert run._course.drive.unstored._values == {}  # type: ignore[attr-defined]
+    async with Runtime(stack) as rt:
+        await (await rt.start(staged([[1, 2], [9, 9], [5, 6, 7, 8]])))
+    assert done.count("rows_of") == 4
+
+
+def test_elements_are_made_again_where_they_are_missing() -> None:
+    assert assert_resumes(staged(LISTS), schedules=1).value == {"sum": 72, "rows": [1, 1, 2], "again": 30}

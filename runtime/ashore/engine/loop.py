@@ -34,7 +34,7 @@ from ashore.engine.unstored import Unstored
 from ashore.engine.values import Blobs, Large, load_blobs, store_large
 from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
-from ashore.events import HELD, UNSTORED, Event, Held, Output, RunEnded, RunSpace, StepSkipped
+from ashore.events import HELD, Event, Held, Output, RunEnded, RunSpace, StepSkipped
 from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
@@ -267,7 +267,7 @@ class Drive:
         started = self._now()
         try:
             blobs = await load_blobs(self.means.artifacts, blobs_needed(node)) if self.has_blobs else _NO_BLOBS
-            shared = ElementKeys(node) if node.is_reusable else None
+            shared = ElementKeys(node) if node.is_reusable or node.has_recipe else None
             fanout = FanOut(node, self.run, blobs, shared, started)
         except BaseException as error:  # noqa: BLE001  # a source that is no list, or a blob that is gone: the node's failure
             self.failed_or_ended(node, error, started)
@@ -348,12 +348,12 @@ class Drive:
             return cast("tuple[Output, ...]", outputs)
         self.has_blobs = True
         means, work = self.means, node_of(unit).work
+        if not work.is_stored:
+            self.outcomes.passed = self.unstored.settled
+            return self.unstored.keep(unit, outputs)
         stored: list[Output] = []
         for output in outputs:
-            if type(output) is Large and output.format == UNSTORED:
-                stored.append(self.unstored.keep(node_of(unit), output))
-                self.outcomes.passed = self.unstored.settled
-            elif type(output) is Large:
+            if type(output) is Large:
                 stored.append(await store_large(means.artifacts, means.ports.workers, work, output))
             else:
                 stored.append(cast("Output", output))

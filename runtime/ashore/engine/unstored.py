@@ -6,25 +6,30 @@ process before this one made it) is made again, when somebody needs it: the step
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
+from ashore.engine.fanout import Element, FanOut
 from ashore.engine.invoke import Done, call_inline, run_blocking
 from ashore.engine.keys import key_of
 from ashore.engine.means import Means
-from ashore.engine.state import DONE
-from ashore.engine.values import Large, blobs_of, load_blobs, of_memory
+from ashore.engine.state import DONE, fan_of
+from ashore.engine.units import Unit, blobs_needed, node_of
+from ashore.engine.values import Large, is_in_memory, load_blobs, name_in_memory, of_memory
 from ashore.errors import StepError
 from ashore.events import UNSTORED, Output, raw_digest
 from ashore.graph import Node, Ref
-from ashore.ids import RunId, hash_id
+from ashore.ids import NO_KEY, RunId, hash_id
 from ashore_stores.artifacts.base import Blob, Sink
 from ashore_stores.keys import Digest, Span
+
+_WHOLE: Final = 0xFFFF_FFFF
+"""The number of a value that is no element's."""
 
 
 class _Again:
@@ -48,17 +53,29 @@ class Unstored:
         self._nodes = nodes
         self._context = context
         self._values: dict[bytes, Any] = {}
-        self._again: dict[bytes, _Again] = {}
+        self._again: dict[tuple[Node, int], _Again] = {}
+        self._named: dict[bytes, Node] = {}
+        """Nodes by the names of their values, up to the `_seen`-th."""
+        self._seen = 0
 
     def __repr__(self) -> str:
         return f"<Unstored {len(self._values)} values of run {self._run}>"
 
-    def keep(self, node: Node, large: Large) -> Output:
-        """Hand on one output of a step: its name, and what it is equal by, are its recipe; that of a source holds for this run."""
-        digest = self._digest(node, large.place)
-        self._values[digest] = large.value
-        recipe = key_of(node) if node.has_recipe else self._run.encode() + node.invocation
-        return Output(digest, 0, UNSTORED, large.type, None, hash_id(b"recipe", recipe, large.place.to_bytes(2, "little")))
+    def keep(self, unit: Unit, outputs: Sequence[Output | Large]) -> tuple[Output, ...]:
+        """Hand on what a step made. It is equal by its recipe; what a source made, within this run."""
+        node, number = node_of(unit), unit.index if type(unit) is Element else _WHOLE
+        recipe: bytes = key_of(node) if type(unit) is Node else unit.key
+        if not node.has_recipe:
+            recipe = hash_id(self._name(node), number.to_bytes(4, "little"))
+        unit.key = NO_KEY  # it names the recipe: nobody is to look for an outcome under it
+        kept: list[Output] = []
+        for output in outputs:
+            assert type(output) is Large
+            digest = self._digest(node, number, output.place)
+            self._values[digest] = output.value
+            content = hash_id(b"recipe", recipe, output.place.to_bytes(2, "little"))
+            kept.append(Output(digest, 0, UNSTORED, output.type, None, content))
+        return tuple(kept)
 
     def settled(self, node: Node) -> None:
         """A node of a wired run has an outcome: what only it and others with outcomes needed is let go."""
@@ -68,23 +85,35 @@ class Unstored:
                     self._let_go(source.node)
 
     def _let_go(self, node: Node) -> None:
-        if all([consumer.state >= DONE for consumer in node.consumers]):
-            for place in range(len(node.outputs)):
-                self._values.pop(self._digest(node, place), None)
+        if all([consumer.state >= DONE for consumer in (*node.consumers, *node.stages)]):
+            made = fan_of(node).kept() if node.fan else (node.outputs,)
+            for outputs in made:
+                for output in outputs:
+                    self._values.pop(output.digest, None)
 
-    def _digest(self, node: Node, place: int) -> bytes:
-        return of_memory(hash_id(self._run.encode(), node.invocation) + place.to_bytes(2, "little"))
+    def _digest(self, node: Node, number: int, place: int) -> bytes:
+        return of_memory(self._name(node) + number.to_bytes(4, "little") + place.to_bytes(2, "little"))
+
+    def _name(self, node: Node) -> bytes:
+        return hash_id(self._run.encode(), node.invocation)
 
     # As an artifact store.
 
     async def load(self, digest: Digest) -> Any:
         raw = raw_digest(digest)
         if raw not in self._values:
-            node = next((node for node in self._nodes if any([output.digest == raw for output in node.outputs])), None)
-            if node is None or node.work.is_stored:
+            node = self._maker(raw) if is_in_memory(raw) else None
+            if node is None:
                 return await self._store.load(digest)
-            await self._made_again(node)
+            await self._made_again(node, int.from_bytes(name_in_memory(raw)[16:20], "little"))
         return self._values[raw]
+
+    def _maker(self, digest: bytes) -> Node | None:
+        for node in self._nodes[self._seen :]:
+            if not node.work.is_stored:
+                self._named[self._name(node)] = node
+        self._seen = len(self._nodes)
+        return self._named.get(name_in_memory(digest)[:16])
 
     async def put(self, produce: Callable[[Sink], None]) -> Blob:
         return await self._store.put(produce)
@@ -106,24 +135,25 @@ class Unstored:
 
     # Making again.
 
-    async def _made_again(self, node: Node) -> None:
-        again = self._again.get(node.invocation)
+    async def _made_again(self, node: Node, number: int) -> None:
+        again = self._again.get((node, number))
         if again is None or (again.made.is_set() and again.error is None):  # it was let go since
-            again = self._again[node.invocation] = _Again()
-            self.spawn(self._make(node, again))
+            again = self._again[node, number] = _Again()
+            self.spawn(self._make(node, number, again))
         await again.made.wait()
         if again.error is not None:
             raise again.error
 
-    async def _make(self, node: Node, again: _Again) -> None:
+    async def _make(self, node: Node, number: int, again: _Again) -> None:
         """Call the step once more, as a task of the run: whoever waits for the value may be cancelled without harm to others."""
         try:
-            blobs = await load_blobs(self, blobs_of(node.arguments))
+            unit = node if number == _WHOLE else await self._element(node, number)
+            blobs = await load_blobs(self, blobs_needed(unit))
             await self.means.supplies.open(node.work)
-            outputs = await call_inline(node, blobs, self.means) if node.work.is_async else await self._in_thread(node, blobs)
+            outputs = await call_inline(unit, blobs, self.means) if node.work.is_async else await self._in_thread(unit, blobs)
             for output in outputs:
                 assert type(output) is Large
-                self._values[self._digest(node, output.place)] = output.value
+                self._values[self._digest(node, number, output.place)] = output.value
         except Exception as error:  # noqa: BLE001  # theirs: whoever needs the value fails by it
             again.error = error
             error.add_note(f"when {node.work.name} was called again: what it made is not stored, and its process has ended")
@@ -133,7 +163,17 @@ class Unstored:
         finally:
             again.made.set()
 
-    async def _in_thread(self, node: Node, blobs: Any) -> tuple[Output | Large, ...]:
+    async def _element(self, node: Node, number: int) -> Element:
+        """One element of a fan-out that is over."""
+        fanout = FanOut(node, self._run, await load_blobs(self, blobs_needed(node)), None, 0.0)
+        if fanout.taken:
+            what = f"an element of {node.work.name} is needed again, and what it was made of came from an iterator, which is over"
+            raise StepError(what, mend="Give each(...) a list, or take store=False out")
+        for feed in fanout.feeds:
+            feed.open()
+        return Element(fanout, number, fanout.items(number), NO_KEY)
+
+    async def _in_thread(self, unit: Unit, blobs: Any) -> tuple[Output | Large, ...]:
         back = anyio.Event()
         answers: list[tuple[Done | None, BaseException | None]] = []
 
@@ -141,7 +181,7 @@ class Unstored:
             answers.append((done, error))
             back.set()
 
-        work = partial(run_blocking, node, blobs, self.means, self._context.copy())
+        work = partial(run_blocking, unit, blobs, self.means, self._context.copy())
         self.means.threads.submit(lambda: True, work, take)
         await back.wait()
         done, error = answers[0]

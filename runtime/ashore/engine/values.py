@@ -138,8 +138,13 @@ async def _load(artifacts: ArtifactStore, digest: bytes) -> Any:
 
 
 def of_memory(name: bytes) -> bytes:
-    """The digest of a value that is handed on in memory: `name` is 18 bytes."""
-    return _IN_MEMORY + name.ljust(32 - len(_IN_MEMORY), b"\0")
+    """The digest of a value that is handed on in memory: `name` is 22 bytes."""
+    return _IN_MEMORY + name
+
+
+def name_in_memory(digest: bytes) -> bytes:
+    """The name that `of_memory` made it of."""
+    return digest[len(_IN_MEMORY) :]
 
 
 def is_in_memory(digest: bytes) -> bool:

@@ -15,7 +15,7 @@ from ashore.calls import Bound, current_scope
 from ashore.codec import Unencodable, encode
 from ashore.definitions import Definition
 from ashore.elements import Each
-from ashore.errors import GraphError, NotInThisVersion
+from ashore.errors import GraphError
 from ashore.files import File
 from ashore.graph.nodes import (
     NOTHING_REPLACED,
@@ -237,9 +237,6 @@ def _note_inputs(node: Node, cache: bool | None) -> None:
     node.is_reusable = has_inputs if cache is None else cache
     if not node.work.is_stored:
         node.has_recipe, node.is_reusable = node.is_reusable, False
-        if node.fan:
-            what = f"{node.work.name} has store=False and is called with each(...): that is not in this version of ashore"
-            raise NotInThisVersion(what, mend="Take store=False out, or let the step take the whole list")
 
 
 def wire(
