@@ -279,6 +279,31 @@ async def test_a_step_alone_and_the_elements_of_a_fan_out_are_refreshed(rt: Runt
     assert await many([2, 3]) == ["2 2", "3 1"]
 
 
+async def test_equal_elements_are_refreshed_once(rt: Runtime) -> None:
+    assert await many([1, 2]) == ["1 1", "2 1"]
+    assert await many([1, 2, 1, 1]).refresh() == ["1 2", "2 2", "1 2", "1 2"]
+    assert await many([1, 2]) == ["1 2", "2 2"]
+
+
+async def test_if_the_refreshed_one_fails_the_next_equal_one_is_made_and_never_the_old_result_served(rt: Runtime) -> None:
+    @step
+    async def flaky(text: str, again: int = 0) -> str:
+        number = OUTSIDE.called("flaky")
+        await anyio.sleep(0)
+        if OUTSIDE.is_broken and number == 3:
+            raise OSError("once")
+        return f"{text} {number}"
+
+    @pipeline
+    def twice(texts: list[str]) -> Handle[list[str]]:
+        return flaky(each(kept(each(texts)), on_error="skip"))
+
+    assert await twice(["a", "b"]) == ["a 1", "b 2"]
+    OUTSIDE.breaks(True)
+    assert await twice(["a", "a"]).refresh("flaky") == ["a 4"]
+    assert await twice(["a"]) == ["a 4"]
+
+
 async def test_other_processes_serve_what_was_refreshed_too(clock: ManualClock) -> None:
     stack = MemoryStack(clock=clock)
     async with Runtime(stack) as one, Runtime(stack) as other:  # each with a memory of its own
@@ -359,6 +384,18 @@ async def test_why_tells_which_of_several_outputs_is_served(rt: Runtime) -> None
     (note,) = reason.notes
     assert f"2 different outputs (runs {first.id[:8]}, {second.id[:8]})" in note
     assert f"that of run {second.id[:8]} is served" in note
+
+
+async def test_why_tells_of_a_refresh_and_of_what_was_too_old(rt: Runtime, clock: ManualClock) -> None:
+    first = await started(rt, retrain("mon"))
+    again = await started(rt, retrain("mon").refresh("fit"))
+    assert (await again.why())["fit"][0].text == (
+        f"ran: nothing changed since run {first.id[:8]}, but a refresh of it was asked for"
+    )
+    await started(rt, forecast("mon"))
+    await clock.advance("2d")
+    late = await started(rt, forecast("mon"))
+    assert (await late.why())["weather"][0].text.endswith("what was made then is too old to be served, or not there any more")
 
 
 # Secrets.

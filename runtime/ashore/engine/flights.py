@@ -32,6 +32,14 @@ class Flights:
         waiting = sum(len(flight.waiting) for flight in self._flights.values())
         return f"<Flights {len(self._flights)} under way, {waiting} waiting>"
 
+    def is_under_way(self, key: CacheKey) -> bool:
+        """Whether a call with this key is being made."""
+        return key in self._flights
+
+    def takes_off(self, key: CacheKey, unit: Any, run: RunId) -> None:
+        """`unit` is made whatever else is: it is the one under way, if no other is."""
+        self._flights.setdefault(key, Flight(unit, run))
+
     def joins(self, key: CacheKey, unit: Any, run: RunId, landed: Callable[[], None]) -> bool:
         """False: `unit` is the one under way from now on, until it lands. True: another is, and `landed` is called after it.
 

@@ -81,6 +81,10 @@ class Reuse:
         """What is there under this key is not to be used: whoever makes the next output renews it."""
         self._refused.add(key)
 
+    def is_refused(self, key: CacheKey) -> bool:
+        """Whether what is there is not to be used, and nothing else was made yet."""
+        return key in self._refused
+
     def add(self, key: CacheKey, made: Made) -> bool:
         """This process has made it. Returns whether that renews its key."""
         renews = key in self._refused

@@ -14,7 +14,7 @@ from ashore.engine.outcomes import Outcomes
 from ashore.engine.units import Unit, node_of
 from ashore.events import RunSpace
 from ashore.graph import Graph, Node
-from ashore.ids import RunId
+from ashore.ids import CacheKey, RunId
 from ashore.notices import log
 from ashore.refreshing import ALL
 from ashore_stores.logs.base import Entry
@@ -48,6 +48,8 @@ class Serving:
         self._now = host.means.ports.clock.now
         self._waiting: deque[Unit] = deque()
         """Units whose outputs are being looked up, in this order."""
+        self._renewing: dict[CacheKey, Unit] = {}
+        """Of refreshed calls: which one makes the new output of a key."""
 
     def serve(self, unit: Unit) -> bool:
         """Whether a reusable unit needs no call now: it is settled, or will be when its outputs are read or made. Never waits."""
@@ -55,7 +57,10 @@ class Serving:
             unit.key = key_of(unit)
         key = unit.key
         if self._refreshed and self._is_refreshed(unit):
-            return False
+            if self._renews(unit):
+                return False
+            if self._reuse.flights.is_under_way(key):
+                return self._joins(unit)
         made = self._reuse.made(key, self._oldest(unit))
         if made is not None and all([output.data is not None for output in made.outputs]):
             self._host.outcomes.reused(unit, made)
@@ -87,7 +92,10 @@ class Serving:
         if type(unit) is Node:
             unit.key = key_of(unit)
         if self._refreshed and self._is_refreshed(unit):
-            return False
+            if self._renews(unit):
+                return False
+            if self._reuse.flights.is_under_way(unit.key):
+                return self._joins(unit)
         made = await self._reuse.find(unit.key, self._oldest(unit))
         if made is None:
             return self._joins(unit)
@@ -110,9 +118,17 @@ class Serving:
             self._host.spawn(self._host.alone(unit))
 
     def _is_refreshed(self, unit: Unit) -> bool:
-        if ALL not in self._refreshed and node_of(unit).work.name not in self._refreshed:
+        return ALL in self._refreshed or node_of(unit).work.name in self._refreshed
+
+    def _renews(self, unit: Unit) -> bool:
+        """Whether it is this call that makes its key's new output: the first one of the run, or the next if that failed."""
+        key, reuse = unit.key, self._reuse
+        renewing = self._renewing.get(key, unit)
+        if renewing is not unit and (reuse.flights.is_under_way(key) or not reuse.is_refused(key)):
             return False
-        self._reuse.refuse(unit.key)
+        self._renewing[key] = unit
+        reuse.refuse(key)
+        reuse.flights.takes_off(key, unit, self._host.run)
         return True
 
     def _oldest(self, unit: Unit) -> float:

@@ -11,6 +11,7 @@ from ashore.events import StepRan, StepSkipped
 from ashore.ids import CacheKey, RunId
 from ashore.questions.changes import Change, changes_between
 from ashore.questions.facts import Definition, Facts, Invocation, files_of
+from ashore.refreshing import ALL
 
 SHORT: Final = 8
 _COMPARED: Final = 64
@@ -239,7 +240,7 @@ def _verdict(record: Record, one: Invocation, nearest: _Nearest | None) -> tuple
         return "first", f"ran: no earlier run of {record.pipeline} on record has called it"
     if nearest.changes:
         return "changed", f"ran{_part(one)}: {_told(nearest)}"
-    return _unchanged(one, nearest)
+    return _unchanged(record, one, nearest)
 
 
 def _skipped(record: Record, outcome: StepSkipped) -> str:
@@ -276,7 +277,7 @@ def _part(one: Invocation) -> str:
     return f" for {ran} of {ran + len(one.elements.reused)} elements, the others are cached"
 
 
-def _unchanged(one: Invocation, nearest: _Nearest) -> tuple[Verdict, str]:
+def _unchanged(record: Record, one: Invocation, nearest: _Nearest) -> tuple[Verdict, str]:
     earlier, run = nearest.one, nearest.run[:SHORT]
     if earlier.state in ("failed", "skipped", "cancelled", "running", "waiting"):
         how = "failed" if earlier.state == "failed" else f"was {earlier.state}"
@@ -287,7 +288,17 @@ def _unchanged(one: Invocation, nearest: _Nearest) -> tuple[Verdict, str]:
         return "again", f"ran: nothing changed since run {run}, but its result was not kept for reuse there"
     if one.key and earlier.key != one.key:
         return "changed", f"ran{_part(one)}: what stands beside its inputs in an argument changed (since run {run})"
-    return "again", f"ran{_part(one)}: nothing changed since run {run}, but what it made there was not to be had or not to be used"
+    return "again", f"ran{_part(one)}: nothing changed since run {run}, {_not_used(record, one)}"
+
+
+def _not_used(record: Record, one: Invocation) -> str:
+    """Why what was there under its key was not served."""
+    started = record.facts.started
+    if started is not None and not {ALL, one.call.step}.isdisjoint(started.refresh):
+        return "but a refresh of it was asked for"
+    if isinstance(one.outcome, StepRan) and one.outcome.renews:
+        return "but what was made then is too old to be served, or not there any more"
+    return "but what it made there was not to be had or not to be used"
 
 
 def _moved(verdict: Verdict, nearest: _Nearest) -> Iterator[str]:
