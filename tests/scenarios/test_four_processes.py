@@ -41,6 +41,7 @@ class Worker:
 
     def __init__(self, home: str, errors: Path) -> None:
         self.said_aside = errors
+        self._peeked: dict[str, Any] | None = None
         with errors.open("wb") as aside:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.scenarios.real_worker", "asked", home, str(SEGMENT)],
@@ -55,8 +56,17 @@ class Worker:
         self.process.stdin.write(f"{json.dumps({'key': key, 'number': number, 'size': SIZE})}\n".encode())
         self.process.stdin.flush()
 
+    def peek(self) -> dict[str, Any] | None:
+        """The next line, which stays the next one: it may be the last about what was asked."""
+        if self._peeked is None:
+            self._peeked = self.answer()
+        return self._peeked
+
     def answer(self) -> dict[str, Any] | None:
         """The next line; None once it is dead."""
+        peeked, self._peeked = self._peeked, None
+        if peeked is not None:
+            return peeked
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         told: dict[str, Any] | None = json.loads(line) if line.endswith(b"\n") else None
@@ -126,7 +136,7 @@ class Crew:
         moment = self._chance.choice(("at once", "after its first line", "after another's"))
         other = next(worker for worker in self.workers if worker is not victim)
         if moment != "at once":
-            told = (victim if moment == "after its first line" else other).answer()
+            told = (victim if moment == "after its first line" else other).peek()
             assert told is not None
         victim.process.kill()
         self.story.kills[moment] += 1
