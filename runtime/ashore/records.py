@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ashore.ids import CodeId, InvocationId
@@ -9,6 +11,10 @@ from ashore.ids import CodeId, InvocationId
 
 class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A part of an event."""
+
+
+EACH: Final = -2
+"""In the place of an element: the producer is gone over, one element of it (or of its list) for each of the consumer."""
 
 
 class Input(_Record, frozen=True, array_like=True, gc=False):
@@ -20,7 +26,7 @@ class Input(_Record, frozen=True, array_like=True, gc=False):
     output: int = 0
     """Which of its outputs; -1: all of a step that has several."""
     element: int = -1
-    """Which element, if the producer is a fan-out and one element is meant; -1: the whole."""
+    """Which element, if the producer is a fan-out and one element is meant; -1: the whole; EACH: one for each of ours."""
 
 
 class FileUse(_Record, frozen=True, array_like=True, gc=False):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from tests.runtime.engine_misbehaving import BOUND, executed
 
-from ashore import Handle, RunFailed, Runtime, each, pipeline, step
-from ashore.errors import ElementsFailed, GraphError, SourceFailed
+from ashore import ElementsFailed, File, GraphError, Handle, NotFound, RunFailed, Runtime, SourceFailed, each, fixed, pipeline, step
+from ashore.catalogue import Catalogue
 from ashore.events import ElementsRan, ElementsTaken, StepFailed, decode
 from ashore.testing import assert_resumes
+from ashore_stores.index.memory import MemoryIndex
 
 pytestmark = pytest.mark.anyio
 
@@ -390,6 +392,49 @@ async def test_counts_of_events_and_bytes(rt: Runtime) -> None:
     events = await events_of(rt, run)
     assert sum(isinstance(event, ElementsRan) for event in events) <= 24
     assert len(events) <= 40
+
+
+# What came from what.
+
+
+async def test_an_element_names_what_it_was_made_of(rt: Runtime, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(name)
+
+    @step
+    async def read(file: File, offset: int) -> int:
+        return ord(file.name[0]) + offset
+
+    @pipeline
+    def traced(files: list[File]) -> Any:
+        base = double(5)
+        texts = read(each(files), fixed(base))
+        kept = double(each(texts))
+        seconds: Any = [double(1), double(2)]
+        return add(*each.product(kept, seconds)), add(*each(kept, texts))
+
+    run = await rt.start(traced([File(str(tmp_path / "a.txt")), File(str(tmp_path / "b.txt"))]))
+    await run
+    stack = rt.stack
+    async with Catalogue(stack.log, stack.artifacts, MemoryIndex(), stack.ports) as catalogue:
+        past = await catalogue.run(run.id)
+        combined, paired = past["add"]
+        one = await combined.element(1)  # of a.txt, with the second of the two
+        assert await one.load() == 2 * (97 + 10) + 4
+        inputs = await one.inputs()
+        assert repr(inputs["x"]).startswith("<Element 0 of double")
+        assert await inputs["y"].load() == 4  # type: ignore[union-attr]  # an artifact
+        names = [repr(origin) for origin in await one.ancestors()]
+        assert sum("a.txt" in name for name in names) == 1
+        assert not any("b.txt" in name for name in names)
+        assert sum("Element 0 of read" in name for name in names) == 1
+        last = await paired.element(1)
+        assert {repr(origin) for origin in (await last.inputs()).values()} == {
+            f"<Element 1 of double in run {run.id[:8]}: done>",
+            f"<Element 1 of read in run {run.id[:8]}: done>",
+        }
+        with pytest.raises(NotFound, match="no element 9"):
+            await combined.element(9)
 
 
 # Over crashes.

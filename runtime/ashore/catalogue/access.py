@@ -120,16 +120,17 @@ class Access:
     async def elements_of(self, run: RunId, invocation: InvocationId) -> list[tuple[Output, ...]]:
         """The outputs of a fan-out's elements, in order; those that failed are left out."""
         found: dict[int, tuple[Output, ...]] = {}
-        for event in await self._elements(run, invocation):
+        for event in await self.frames_of_elements(run, invocation):
             found |= {index: outputs_of(event, place) for place, index in enumerate(event.indices)}
         return [found[index] for index in sorted(found)]
 
     async def failed_elements_of(self, run: RunId, invocation: InvocationId) -> dict[int, Failure]:
         """What failed a fan-out's elements, by index."""
-        found = {index: failure for event in await self._elements(run, invocation) for index, failure in event.failed}
+        found = {index: failure for event in await self.frames_of_elements(run, invocation) for index, failure in event.failed}
         return dict(sorted(found.items()))
 
-    async def _elements(self, run: RunId, invocation: InvocationId) -> list[ElementsRan]:
+    async def frames_of_elements(self, run: RunId, invocation: InvocationId) -> list[ElementsRan]:
+        """What the log has of a fan-out's elements."""
         return [
             event
             for frame in await self.log.about(run.encode())

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 
 from ashore.catalogue.access import Access
 from ashore.catalogue.artifacts import ALL_OUTPUTS, Artifact, FileVersion
+from ashore.catalogue.elements import Element, element_of
 from ashore.catalogue.naming import SHORT, listed
 from ashore.catalogue.showing import step_html, steps_html
 from ashore.errors import NotFound, did_you_mean
 from ashore.ids import InvocationId, RunId
 from ashore.projection.texts import told
+from ashore.records import EACH
 
 if TYPE_CHECKING:
     from ashore.questions import Reason
@@ -46,12 +48,18 @@ class Elements:
 class Invocation(Generic[T_co]):
     """One call of a step in a run."""
 
+    error: str | None
+    location: str | None
+    traceback: str | None
+
     def __init__(self, access: Access, row: Mapping[str, Any]) -> None:
         """`row`: as the question `steps_of` gives it."""
         self._access = access
         self._row = row
         self._further: list[Mapping[str, Any]] = []
         self._inputs: dict[str, Taken] = {}
+        self.gone_over: dict[str, Invocation[Any]] = {}
+        """Of a fan-out: whose elements it goes over, by argument."""
         self.no: int = row["no"]
         self.id: str = row["invocation"].hex()
         self.step: str = row["step"]
@@ -68,9 +76,7 @@ class Invocation(Generic[T_co]):
         """The run whose outputs it reuses."""
         self.because: str | None = row["because"]
         """The step whose failure or cancellation let it be skipped."""
-        self.error: str | None = row["error"]
-        self.location: str | None = row["location"]
-        self.traceback: str | None = row["traceback"]
+        self.error, self.location, self.traceback = row["error"], row["location"], row["traceback"]
         self.code: str = row["code"].hex()
         self.cache_key: str | None = row["cache_key"].hex() if row["cache_key"] else None
         self.elements = _elements(row) if row["fan"] else None
@@ -114,6 +120,10 @@ class Invocation(Generic[T_co]):
     def inputs(self) -> dict[str, Taken]:
         """What it took, by argument: outputs of other invocations (as that run had them made or reused), and files."""
         return {argument: self._inputs[argument] for argument in sorted(self._inputs, key=_natural)}
+
+    async def element(self, place: int) -> Element[Any]:
+        """One element of a fan-out, by its place from 0 on. Raises `NotFound` if there is none."""
+        return await element_of(self._access, self, place)
 
     async def left_out(self) -> dict[str, str]:
         """A fan-out's elements that failed, and how: each by the file that it is about, else as "step[12]"; in order."""
@@ -256,6 +266,8 @@ async def invocations_of(access: Access, runs: Sequence[int]) -> dict[int, list[
         by_number[row["no"]].metrics[row["name"]] = row["value"]
     for row in await access.ask("inputs_of", params):
         taken = by_number[row["source"]]._output(row["output"])
+        if row["element"] == EACH:
+            by_number[row["no"]].gone_over[row["argument"]] = by_number[row["source"]]
         if taken is not None:
             by_number[row["no"]]._inputs[row["argument"]] = taken
     for row in await access.ask("readings_of", params):

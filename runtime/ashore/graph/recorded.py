@@ -5,6 +5,7 @@ from __future__ import annotations
 from ashore.events import Call, FileUse, Input, path_text
 from ashore.files import File
 from ashore.graph.nodes import FileRef, Node, Ref
+from ashore.records import EACH
 
 
 def call_of(node: Node) -> Call:
@@ -15,7 +16,7 @@ def call_of(node: Node) -> Call:
     for argument in node.arguments:
         for path, source in zip(argument.paths, argument.sources, strict=True):
             if type(source) is Ref:
-                inputs.append(input_of(source, path))
+                inputs.append(input_of(source, path, -1 if argument.each is None else EACH))
             elif type(source) is FileRef:
                 files.append(file_use(path, source.file))
         if argument.is_value:
@@ -26,9 +27,9 @@ def call_of(node: Node) -> Call:
     return Call(node.invocation, node.work.name, node.code, node.scope, *taken, node.fan, node.given)
 
 
-def input_of(source: Ref, place: str) -> Input:
+def input_of(source: Ref, place: str, element: int = -1) -> Input:
     """An output that is taken at this place, as the log keeps it."""
-    return Input(place, source.node.invocation, _output_place(source))
+    return Input(place, source.node.invocation, _output_place(source), element)
 
 
 def _output_place(source: Ref) -> int:
