@@ -33,6 +33,10 @@ def numbers(n: int) -> list[int]:
 def both(numbers: list[int], name: str) -> tuple[int, str]:
     return sum(numbers), f"{name}\\x1b[31m\\nof many"
 
+@step(cache=True)
+def twice(n: int) -> int:
+    return n
+
 @step
 def doubled(n: int) -> int:
     return 2 * n
@@ -48,7 +52,7 @@ def config(numbers: list[int]) -> dict[str, object]:
 @pipeline
 def make(n: int = 4) -> Handle[int]:
     many = numbers(n)
-    picture(many), config(many), doubled(each([1, 2]))
+    picture(many), config(many), doubled(each([1, 2])), twice(1), twice(2)
     total, _ = both(many, "name")
     return total
 
@@ -108,7 +112,7 @@ def records(said: Any) -> list[Any]:
 def test_artifacts_are_listed_with_what_they_are(ashore: Ashore) -> None:
     lines = ashore("artifacts").out.splitlines()
     assert lines[0].split() == ["ARTIFACT", "STEP", "TYPE", "SIZE", "DIGEST", "RUN", "MADE"]
-    assert len(lines) == 1 + 8
+    assert len(lines) == 1 + 10
     (of_text,) = [line for line in lines if "both[1]" in line]
     assert " str " in of_text
     assert "sha256-" in of_text
@@ -130,7 +134,14 @@ def test_artifacts_are_chosen_by_filters(ashore: Ashore, words: list[str], steps
 
 def test_what_a_run_reused_is_among_its_artifacts_and_says_so(ashore: Ashore) -> None:
     found = {record["step"]: record["kind"] for record in records(ashore("artifacts", "@last", "--json"))}
-    assert found == {"numbers": "output", "both": "reused", "picture": "reused", "config": "reused", "doubled": "elements"}
+    assert found == {
+        "numbers": "output",
+        "twice": "reused",
+        "both": "reused",
+        "picture": "reused",
+        "config": "reused",
+        "doubled": "elements",
+    }
     assert " (reused)" in ashore("artifacts", "@last").out
 
 
@@ -159,6 +170,17 @@ def test_the_id_that_a_list_shows_names_the_value(ashore: Ashore) -> None:
     assert (record["step"], record["output"], record["value"]) == ("both", 1, "name\x1b[31m\nof many")
 
 
+def test_one_of_many_calls_is_named_by_its_id(ashore: Ashore) -> None:
+    ids = [record["id"] for record in records(ashore("artifacts", "@last", "--step", "twice", "--json"))]
+    assert [ashore("cat", "@last", id[:8]).out for id in ids] == ["1\n", "2\n"]
+    said = ashore("cat", "@last", "twice", code=4).err
+    assert said.endswith(" --step twice\n")
+    assert "Name one by its id: ashore artifacts " in said
+    assert ashore("tag", "@last", ids[1][:8], "second").err.endswith(" is 'second' from now on\n")
+    (tagged,) = records(ashore("artifacts", "--tag", "second", "--json"))
+    assert tagged["id"] == ids[1]
+
+
 def test_raw_gives_the_bytes_themselves_and_never_to_a_terminal(root: Path) -> None:
     def raw(*words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "ashore", "cat", *words, "--raw"]
@@ -184,6 +206,7 @@ def test_raw_gives_the_bytes_themselves_and_never_to_a_terminal(root: Path) -> N
     [
         (["@last", "nope"], 4, "has no step 'nope'. It has "),
         (["zzz"], 4, "'zzz' is no artifact, step or file on record"),
+        (["@last", "twice"], 4, "twice was called 2 times in run"),
         (["@last", "both", "--output", "2"], 4, "no artifact"),
         (["@last", "both", "--output", "-1"], 2, "Invalid value"),
     ],

@@ -334,6 +334,7 @@ def cat(artifact: str, step: str | None, output: int | None, rows: int, raw: boo
 def tag(run: str, step: str, name: str, output: int | None) -> int:
     """Give what a step of a run made a name, such as champion: the last one of a step that got it has it.
 
+    STEP is its name, or the id of one of its calls, as `ashore artifacts RUN` has it.
     In a pipeline, latest("retrain", "fit", tag="champion") is it from then on.
     """
     return _do("tagging:tag", run=run, step=step, tag=name, output=output)

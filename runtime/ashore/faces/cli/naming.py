@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Final
 
-from ashore.catalogue import Catalogue, PastRun
+from ashore.catalogue import Catalogue, Invocation, NotFound, PastRun
 from ashore.faces.cli.texts import SHORT
 
 _LAST: Final = "@last"
@@ -18,6 +18,18 @@ async def found_run(catalogue: Catalogue, name: str) -> PastRun[Any]:
     if last == _LAST and colon:
         return await catalogue.runs(pipeline).last()
     return await catalogue.run(name)
+
+
+def one_call(run: PastRun[Any], step: str) -> Invocation[Any]:
+    """The one call of this step in a run, or the call of this id. Raises `NotFound` if there is none, or more than one."""
+    of_id = [one for one in run.invocations if one.id.startswith(step.partition(":")[0])]
+    if step not in run and len(of_id) == 1:
+        return of_id[0]
+    found = run[step]
+    if len(found) == 1:
+        return found[0]
+    what = f"{step} was called {len(found):,} times in run {run.id[:SHORT]}"
+    raise NotFound(what, mend=f"Name one by its id: ashore artifacts {run.id[:SHORT]} --step {step}")
 
 
 class Short:

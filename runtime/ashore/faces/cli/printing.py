@@ -13,7 +13,7 @@ from ashore.codec import show
 from ashore.errors import WrongArgument
 from ashore.faces.cli.lineage import Family
 from ashore.faces.cli.looking import catalogued
-from ashore.faces.cli.naming import found_run
+from ashore.faces.cli.naming import found_run, one_call
 from ashore.faces.cli.results import PLAIN_FORMAT
 from ashore.faces.cli.session import Session, commanded
 from ashore.faces.cli.settings import DONE, Settings
@@ -56,7 +56,7 @@ async def _print(session: Session, artifact: Artifact[Any], parts: Sequence[Stor
 
 async def _meant(catalogue: Catalogue, name: str, step: str | None, output: int | None) -> Artifact[Any]:
     """By RUN and STEP, or by an artifact's id, or RUN:STEP. Raises `NotFound`."""
-    found = await Family(catalogue).find(name) if step is None else (await found_run(catalogue, name))[step].out
+    found = await Family(catalogue).find(name) if step is None else one_call(await found_run(catalogue, name), step).out
     if isinstance(found, FileVersion):
         raise WrongArgument(f"{found.short} is the file {found.path}, which is yours", where="", mend="Look at it where it lies")
     if output is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ashore.catalogue import Artifact, NotFound
 from ashore.faces.cli.looking import catalogued
-from ashore.faces.cli.naming import found_run
+from ashore.faces.cli.naming import found_run, one_call
 from ashore.faces.cli.session import Session, commanded
 from ashore.faces.cli.settings import DONE, Settings
 from ashore.faces.cli.showing import artifact_json
@@ -22,7 +22,7 @@ def tag(settings: Settings, run: str, step: str, tag: str, output: int | None) -
 async def _tag(run_name: str, step: str, name: str, output: int | None, session: Session) -> int:
     async with catalogued(session) as (catalogue, _):
         run = await found_run(catalogue, run_name)
-        found = run[step].one
+        found = one_call(run, step)
         artifact: Artifact[Any] = found.out
         if output is not None:
             if output >= len(found.outputs):
@@ -32,5 +32,5 @@ async def _tag(run_name: str, step: str, name: str, output: int | None, session:
     if session.settings.json:
         session.terminal.record({"tag": name, "pipeline": run.pipeline, **artifact_json(artifact)})
     else:
-        session.terminal.say(f"{step} of run {run.id[:SHORT]} of {run.pipeline} is {name!r} from now on")
+        session.terminal.say(f"{found.step} of run {run.id[:SHORT]} of {run.pipeline} is {name!r} from now on")
     return DONE
