@@ -13,8 +13,8 @@ from benchmarks.harness import CHECK, FULL, SMALL, Question, Row, Size
 from benchmarks.report import json_lines, table
 
 FILES = (
-    *("chain_and_fan", "caught_up_index", "cached_steps", "each_again", "each_elements"),
-    *("import_and_help", "hello", "warm_process", "four_processes"),
+    *("chain_and_fan", "caught_up_index", "dynamic_chain", "cached_steps", "each_again", "each_elements"),
+    *("long_runs", "long_run_memory", "import_and_help", "hello", "warm_process", "resumed_body", "four_processes"),
 )
 
 

@@ -37,3 +37,21 @@ def fan(start: int, steps: int) -> Handle[dict[str, int]]:
     root = first({"n": start})
     branches = [branch(root, index) for index in range(steps - 1)]
     return branches[-1]
+
+
+@pipeline
+async def dynamic(start: int, steps: int) -> int:
+    """A body that awaits each call before it makes the next."""
+    last = await first({"n": start})
+    for _ in range(steps - 1):
+        last = await following(last)
+    return last["n"]
+
+
+@pipeline
+async def passed_on(start: int, steps: int) -> Handle[dict[str, int]]:
+    """A body that passes handles on: the data goes from step to step without it."""
+    last = first({"n": start})
+    for _ in range(steps - 1):
+        last = following(last)
+    return last

@@ -24,6 +24,7 @@ from ashore.signatures import Parameter
 from ashore.streams import Stream
 
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict)
+_PLAIN: Final = (int, str, float, bool, type(None), bytes)
 
 
 def validated(parameter: Parameter, value: Any, where: str = "") -> Any:
@@ -75,11 +76,12 @@ def parsed(parameter: Parameter, text: str, expand: Callable[[str], Sequence[str
 
 def holds_handles(value: Any) -> bool:
     """Whether there is a handle or an `each(...)` in this argument, at any depth."""
-    if isinstance(value, Handle | Each):
-        return True
-    if type(value) is dict:
-        return any(holds_handles(item) for item in value.values())
-    return type(value) in _CONTAINERS and any(holds_handles(item) for item in value)
+    kind = type(value)
+    if kind is dict:
+        return any([holds_handles(item) for item in value.values() if type(item) not in _PLAIN])
+    if kind in _CONTAINERS:
+        return any([holds_handles(item) for item in value if type(item) not in _PLAIN])
+    return isinstance(value, Handle | Each)
 
 
 def _converted(parameter: Parameter, annotation: Any, value: Any) -> Any:

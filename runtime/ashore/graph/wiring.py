@@ -175,11 +175,17 @@ class Wiring:
             return self._found(FileRef(value), path, sources, paths)
         if kind is list or kind is tuple:
             before = len(sources)
-            parts = [self._template(item, f"{path}[{n}]", sources, paths) for n, item in enumerate(value)]
+            parts = [
+                item if type(item) in _PLAIN else self._template(item, f"{path}[{n}]", sources, paths)
+                for n, item in enumerate(value)
+            ]
             return kind(parts) if len(sources) > before else value
         if kind is dict:
             before = len(sources)
-            named = {key: self._template(item, f"{path}[{key!r}]", sources, paths) for key, item in value.items()}
+            named = {
+                key: item if type(item) in _PLAIN else self._template(item, f"{path}[{key!r}]", sources, paths)
+                for key, item in value.items()
+            }
             return named if len(sources) > before else value
         if isinstance(value, Each):
             raise GraphError(f"each(...) stands inside {path}: pass it as an argument of its own, by position")
