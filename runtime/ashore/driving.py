@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from contextvars import copy_context
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio.abc import TaskGroup
 
@@ -17,7 +17,20 @@ from ashore.engine.loop import Drive
 from ashore.engine.means import Means
 from ashore.environment import look_around, who_am_i
 from ashore.errors import GraphError, RunLeft
-from ashore.events import HELD, Adopted, Arrivals, EffectAnswered, EffectsAllowed, EnvironmentSeen, Event, Invoked, RunSpace, encode
+from ashore.events import (
+    HELD,
+    Adopted,
+    Arrivals,
+    EffectAnswered,
+    EffectsAllowed,
+    EnvironmentSeen,
+    Event,
+    Invoked,
+    Redone,
+    RunSpace,
+    StepRan,
+    encode,
+)
 from ashore.graph import Graph
 from ashore.ids import RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
 from ashore.notices import log
@@ -29,6 +42,9 @@ from ashore.targets import target_of
 from ashore.works import Work
 from ashore_stores.errors import StoreError
 from ashore_stores.logs.base import Batch, Claim, Entry, Space
+
+if TYPE_CHECKING:
+    from ashore.runtime import Runtime
 
 _FENCED = b"fenced"
 _KEPT_RUNS = 256
@@ -46,6 +62,8 @@ class Drives:
     """The runs of one runtime that are driven here, and the last ones that were."""
 
     def __init__(self, stack: Stack, means: Means, group: TaskGroup, replaced: Replacements) -> None:
+        self.runtime: Runtime | None = None
+        """Whose runs they are."""
         self.runs: dict[RunId, Run[Any]] = {}
         self.adopted: list[Run[Any]] = []
         """Those that were taken over at the start, whatever became of them since."""
@@ -239,6 +257,29 @@ class Drives:
                 del _driven_here[place]
         return None
 
+    async def redo(self, run_id: RunId, work: Work[Any, Any], history: History, redone: Redone) -> Run[Any] | None:
+        """Go on with a run that has ended; None if somebody was first. Raises `GraphError` if it cannot go on."""
+        assert history.started is not None
+        place, mine = (self._stack.home.path, run_id), object()
+        if _driven_here.setdefault(place, mine) is not mine:
+            return None
+        try:
+            graph = wired(prepared_again(work, history.started), self._replaced)
+            await self._means.supplies.check(graph.works())
+            self._means.gate.check(graph.nodes)
+            refuse_redoing(graph, history, redone)
+            topic = run_id.encode()
+            entries = (Entry(RunSpace.OPEN_RUNS, topic, redone.owner),)
+            batch = Batch(encode([redone]), 1, entries=entries, topics=(topic,))
+            (judged,) = await self._stack.log.append([Claim(RunSpace.OPEN_RUNS, topic, None, batch)])
+            if judged.position is None:
+                return None
+            await self._stack.log.durable(judged.position)
+            return await self._resume_run(run_id, work, graph)
+        finally:
+            if _driven_here.get(place) is mine:
+                del _driven_here[place]
+
     async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes, answers: Sequence[EffectAnswered | EffectsAllowed]) -> bool:
         topic = run_id.encode()
         adopted = Adopted(run_id, me, owner, self._stack.ports.clock.now())
@@ -254,6 +295,7 @@ class Drives:
 
     async def _resume_run(self, run_id: RunId, work: Work[Any, Any], graph: Graph) -> Run[Any]:
         history = await self.history(run_id)
+        graph.refreshed |= history.refreshed
         await self._introduce(graph)
         drive = self._drive(run_id, graph, without_effects=history.started is not None and history.started.without_effects)
         known: set[bytes] = set()
@@ -276,6 +318,23 @@ def refuse_effects(works: Sequence[Work[Any, Any]]) -> None:
         if policy is not None and policy.effects:
             what = f"{work.name} acts on the world (effects=True), and a fork does not do that by itself"
             raise GraphError(what, where=f"{work.file}:{work.line}", mend='Say fork(effects="run"), or `ashore fork --effects run`')
+
+
+def refuse_redoing(graph: Graph, history: History, redone: Redone) -> None:
+    """Raises `GraphError` if a step that has acted on the world would do so again without being named."""
+    if graph.body is not None and redone.refreshed:
+        what = "a pipeline that is an `async def` decides while it runs: what came from which of its calls is known only then"
+        raise GraphError(what, mend="Fork it, or start it anew; resume() without redo= does again what failed")
+    done = {event.invocation for event in history.events if isinstance(event, StepRan)}
+    for name in redone.invocations:
+        node = graph.by_invocation.get(name)
+        if node is None or name not in done or node.work.name in redone.refreshed:
+            continue
+        policy = node.work.definition.options.policy
+        if policy is not None and policy.effects:
+            what = f"{node.work.name} acts on the world (effects=True), and would do it again"
+            mend = f'Name it, if that is meant: redo=["{node.work.name}"]'
+            raise GraphError(what, where=f"{node.work.file}:{node.work.line}", mend=mend)
 
 
 _driven_here: dict[tuple[str, RunId], object] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Coroutine
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -65,9 +65,9 @@ async def runtime_here() -> Runtime:
     return held.runtime
 
 
-async def start(call: Handle[T], /, *, key: str | None = None) -> Run[T]:
+async def start(call: Handle[T], /, *, key: str | None = None, again: Literal["failed"] | None = None) -> Run[T]:
     """Start a run of a call in the runtime that is open here; returns when its start is durable. See `Runtime.start`."""
-    return await (await runtime_here()).start(call, key=key)
+    return await (await runtime_here()).start(call, key=key, again=again)
 
 
 async def awaited(call: Handle[T]) -> T:

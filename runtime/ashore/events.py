@@ -242,6 +242,21 @@ class Adopted(_Event, frozen=True, array_like=True, gc=False, tag=12):
     at: float
 
 
+class Redone(_Event, frozen=True, array_like=True, gc=False, tag=22):
+    """A run that had ended goes on, in the hands of this owner: some outcomes do not count any more, nor does its end."""
+
+    run: RunId
+    owner: bytes
+    invocations: tuple[InvocationId, ...]
+    """Whose outcomes do not count."""
+    at: float
+    elements: tuple[tuple[InvocationId, int, int, int], ...] = ()
+    """Of fan-outs among them: how many elements that were done, reused and failed do not count. Where none that was done or reused
+    is named, these stay."""
+    refreshed: tuple[str, ...] = ()
+    """Steps that are called again though results of equal calls are known."""
+
+
 class CancelAsked(_Event, frozen=True, array_like=True, gc=False, tag=13):
     """Somebody asked for a run to be cancelled; its owner sees to it."""
 
@@ -397,6 +412,7 @@ Event: TypeAlias = (
     | ElementsTaken
     | RunEnded
     | Adopted
+    | Redone
     | CancelAsked
     | Arrived
     | ArrivalRefused

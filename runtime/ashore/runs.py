@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from importlib import import_module
 from os import PathLike
@@ -16,9 +16,10 @@ from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
 from ashore.engine.values import load_blobs, load_output
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Adopted, ElementsRan, Event, Failure, Held, RunEnded, RunStarted, StepFailed, decode
+from ashore.events import Adopted, ElementsRan, Event, Failure, Held, Redone, RunEnded, RunStarted, StepFailed, decode
 from ashore.holding import held_error
 from ashore.ids import InvocationId, RunId
+from ashore.redoing import without
 from ashore.results import decode_result, outputs_in
 from ashore.saying import Logs, logs_in
 from ashore_stores.artifacts.base import ArtifactStore
@@ -215,6 +216,16 @@ class Run(Generic[T_co]):
         answer: Code = await _questions().code_of(self, step)
         return answer
 
+    async def resume(self, pipeline: Work[Any, Any] | None = None, /, *, redo: Sequence[Step[Any, Any] | str] = ()) -> Run[T_co]:
+        """Go on with it, if nobody does: what is done is final.
+
+        Of a run that failed or was cancelled, what failed and what was skipped is done again. `redo`: steps whose calls are done
+        again, too, and what was made from them as far as that changes. `pipeline` is its code, where it cannot be imported from the
+        recorded target. Raises `GraphError` if that cannot be, `NotFound` for a step that it has not.
+        """
+        run: Run[T_co] = await _questions().resume_run(self, pipeline, redo)
+        return run
+
     async def fork(
         self, pipeline: Work[Any, Any] | None = None, /, *, effects: Literal["hold", "run"] = "hold", **changed: Any
     ) -> Run[T_co]:
@@ -242,18 +253,18 @@ class Run(Generic[T_co]):
 
     async def events(self, after: int = 0) -> AsyncIterator[Happened]:
         """Its events with a position above `after`, in log order, as they become durable, to its end or where it is held now."""
-        answered = self._answered_at(await self._log.about(self.id.encode()))
+        known = await self._log.about(self.id.encode())
+        answered, reopened = self._last(known, Adopted | RunEnded | Redone), self._last(known, Redone)
         async with aclosing(self._frames(after)) as frames:
             async for frame in frames:
                 for happened in _events_of(frame, self.id, after):
                     yield happened
-                    if _is_last(happened, answered):
+                    if _is_last(happened, answered, reopened):
                         return
 
-    def _answered_at(self, frames: list[Frame]) -> int:
-        """Up to where what held it is over by now."""
-        found = [h.position for frame in frames for h in _events_of(frame, self.id, 0) if isinstance(h.event, Adopted | RunEnded)]
-        return max(found, default=0)
+    def _last(self, frames: list[Frame], kinds: Any) -> int:
+        """The position of the last of its events of these kinds."""
+        return max([h.position for frame in frames for h in _events_of(frame, self.id, 0) if isinstance(h.event, kinds)], default=0)
 
     async def _frames(self, after: int) -> AsyncGenerator[Frame, None]:
         """The frames about it, and those that come."""
@@ -295,9 +306,11 @@ class Run(Generic[T_co]):
             raise
 
 
-def _is_last(happened: Happened, answered: int) -> bool:
+def _is_last(happened: Happened, answered: int, reopened: int) -> bool:
     """Whether nothing follows, or nothing before somebody answers."""
-    return isinstance(happened.event, RunEnded) or (isinstance(happened.event, Held) and happened.position > answered)
+    if isinstance(happened.event, RunEnded):
+        return happened.position > reopened
+    return isinstance(happened.event, Held) and happened.position > answered
 
 
 def _questions() -> Any:
@@ -369,6 +382,9 @@ class History:
         self.held: list[Held] = []
         """Why nothing of it executes now; empty if it is not held."""
         self.events: list[Event] = []
+        """Those that count, in their order, up to its end."""
+        self.refreshed: set[str] = set()
+        """Steps that were to be called again when it went on after its end."""
         self._failed: dict[InvocationId, StepFailed] = {}
         self._elements: dict[InvocationId, dict[int, Failure]] = {}
         """What failed elements of fan-outs."""
@@ -383,14 +399,13 @@ class History:
         return history
 
     def receive(self, event: Event) -> None:
+        if isinstance(event, Adopted | Redone):
+            self._taken_over(event)
         if self.ending is None:
             self.events.append(event)
         if isinstance(event, RunStarted):
             self.started = event
             self.owner = event.owner
-        elif isinstance(event, Adopted):
-            self.owner = event.owner
-            self.held.clear()
         elif isinstance(event, Held):
             self.held.append(event)
         elif isinstance(event, StepFailed):
@@ -400,6 +415,19 @@ class History:
         elif isinstance(event, RunEnded):
             self.ending = Ending(event.state, event.result, tuple(self._errors(event)))
             self.held.clear()
+
+    def _taken_over(self, event: Adopted | Redone) -> None:
+        """It has another owner. If it had ended, that does not count any more, nor do some outcomes."""
+        self.owner = event.owner
+        self.held.clear()
+        if isinstance(event, Adopted):
+            return
+        self.events = without(self.events, event)
+        self.ending = None
+        self.refreshed.update(event.refreshed)
+        for name in event.invocations:
+            self._failed.pop(name, None)
+            self._elements.pop(name, None)
 
     @property
     def rest(self) -> Ending | None:

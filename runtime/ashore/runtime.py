@@ -23,7 +23,7 @@ from ashore.engine.reuse import Reuse
 from ashore.engine.supplies import Secrets, Supplies
 from ashore.engine.threads import Threads
 from ashore.environment import capacity_of_machine
-from ashore.errors import GraphError, KeyConflict, NotFound
+from ashore.errors import GraphError, KeyConflict, NotFound, WrongArgument, user_line
 from ashore.events import (
     Arrivals,
     EffectAnswered,
@@ -38,6 +38,7 @@ from ashore.ids import RunId, hash_id
 from ashore.inboxes import Inboxes
 from ashore.notices import log
 from ashore.policies import Capacity
+from ashore.redoing import Redoing
 from ashore.replacing import replacements
 from ashore.runs import Driven, Run
 from ashore.stack import LOCAL, Stack, open_stack
@@ -132,6 +133,7 @@ class Runtime:
         )
         self.means.gate.open(self._group)
         self.drives = self._drives = Drives(stack, self.means, self._group, self._replaced)
+        self.drives.runtime = self
         self._elsewhere = Elsewhere(stack, self._drives, self._group)
         self._group.start_soon(self._elsewhere.listen_later)
         self._token: Token[Runtime | None] = current_runtime.set(self)
@@ -185,14 +187,18 @@ class Runtime:
         where = self.stack.home.path if hasattr(self, "stack") else "not open"
         return f"<Runtime {where}: {len(self.running())} running>"
 
-    async def start(self, call: Handle[T], /, *, key: str | None = None) -> Run[T]:
+    async def start(self, call: Handle[T], /, *, key: str | None = None, again: Literal["failed"] | None = None) -> Run[T]:
         """Start a run of a call; returns when its start is durable.
 
         With a key, over all processes of the home: the one run of that key, running, finished, or resumed if its owner is
-        dead. Raises `KeyConflict` if that run has other arguments, `GraphError` for a call that is not right.
+        dead. If it failed or was cancelled, `again="failed"` goes on with it: what failed and what was skipped is done again, what
+        is done is final. Raises `KeyConflict` if that run has other arguments, `GraphError` for a call that is not right.
         """
+        call.claim()
+        _check_again(again, key)
         if key is not None:
-            return await self._start_keyed(await prepare(_taken(call), self.means, refreshed_by(call)), key)
+            run = await self._start_keyed(await prepare(_taken(call), self.means, refreshed_by(call)), key)
+            return await self.redo(call.bound.work, run) if again and run.state in ("failed", "cancelled") else run
         run = await self.start_soon(call)
         if isinstance(run._course, Driven) and run.state != "lost":
             await self.stack.log.durable(run._course.ticket)
@@ -266,7 +272,7 @@ class Runtime:
         on are one claim: of two who answer, one does. Raises `NotFound` if nothing waits for that answer.
 
         `allow` names steps that act on the world and may be called anew, though a changed body does not ask for the calls of them
-        any more that are on record.
+        any more that are on record. A run that failed or was cancelled goes on as by `redo`.
         """
         if again and done is not _UNSAID:
             raise GraphError("done= and again= contradict each other", mend="Give one of them")
@@ -280,6 +286,8 @@ class Runtime:
         if again or done is not _UNSAID:
             answer = Answer(not again, None if again else done, step)
             answers += answers_to(run_id, history.events, history.held, answer, now)
+        if history.ending is not None and history.ending.state != "done":
+            return await self.redo(pipeline, run_id)
         if history.ending is None:
             adopted = await self._drives.adopt_if_dead(run_id, pipeline, history, answers)
             if adopted is not None:
@@ -287,6 +295,25 @@ class Runtime:
             if answers:
                 raise NotFound(f"run {run_id[:8]} goes on already: somebody was first", mend="`ashore show` tells how far it is")
         return await self._existing(run_id, pipeline)
+
+    async def redo(self, pipeline: Work[Any, Handle[T]], run: Run[T] | str, steps: Sequence[Step[Any, Any] | str] = ()) -> Run[T]:
+        """Go on with a run of `pipeline` that has ended: what failed and what was skipped is done again, what is done is final.
+
+        `steps` are done again whatever came of them, and what was made from them as far as that changes. Raises `GraphError` if it
+        has not ended, or if a step would act on the world again that is not named; `NotFound` for a step that it has not.
+        """
+        run_id = RunId(run if isinstance(run, str) else run.id)
+        await self.stack.log.refresh()
+        history = await self._drives.history(run_id)
+        if history.ending is None:
+            what = f"run {run_id[:8]} has not ended: there is nothing to be done again yet"
+            raise GraphError(what, mend="Resume it without redo=, or cancel it first")
+        names = [step if isinstance(step, str) else step.name for step in steps]
+        redoing, owner = Redoing(run_id, history.events), await self.stack.log.own()
+        now = self.stack.ports.clock.now()
+        redone = redoing.steps(names, owner, now) if names else redoing.failed(owner, now)
+        found = await self._drives.redo(run_id, pipeline, history, redone)
+        return found or await self._existing(run_id, pipeline)
 
     def running(self) -> list[Run[Any]]:
         """The runs that this runtime drives now."""
@@ -312,6 +339,12 @@ class Runtime:
             if adopted is not None:
                 return adopted
         return self._elsewhere.watch(run_id, history, work)
+
+
+def _check_again(again: str | None, key: str | None) -> None:
+    if again is not None and (again != "failed" or key is None):
+        what = f"start(again={again!r}) " + ("without a key" if key is None else "is not known")
+        raise WrongArgument(what, where=user_line(), mend='Write start(call, key=..., again="failed")')
 
 
 def _taken(call: Handle[Any]) -> Bound:

@@ -25,6 +25,7 @@ from ashore.events import (
     Input,
     Invoked,
     OwnerSeen,
+    Redone,
     Reported,
     RunEnded,
     RunStarted,
@@ -239,6 +240,20 @@ class Projection:
         if known:
             known.is_over = False
 
+    def _redone(self, event: Redone, position: int) -> None:
+        running = dict.fromkeys(("ended", "failed_step", "error", "location", "traceback"))
+        known = self._run_changed(event.run, running | {"state": "running", "owner": event.owner, "position": position})
+        if known is None:
+            return
+        known.is_over = False
+        for invocation in event.invocations:
+            self._settle(event.run, invocation, position, ("waiting", None, None, None, None))
+        for invocation, *gone in event.elements:
+            no = self._step(event.run, invocation)
+            if no is not None:
+                counts = self._counts.setdefault(no, [0, 0, 0])
+                self._counts[no] = [count - less for count, less in zip(counts, gone, strict=True)]
+
     def _held(self, event: Held, position: int) -> None:
         self._run_changed(event.run, {"state": "held", "error": f"{event.reason}. {event.mend}", "position": position})
 
@@ -447,6 +462,7 @@ _FOLDS: Final[dict[type, Callable[[Projection, Any, int], None]]] = {
     ElementsRan: Projection._elements_ran,
     RunEnded: Projection._run_ended,
     Adopted: Projection._adopted,
+    Redone: Projection._redone,
     Held: Projection._held,
     CancelAsked: Projection._cancel_asked,
     Arrived: Projection._arrived,

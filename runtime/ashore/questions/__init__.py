@@ -16,6 +16,7 @@ from ashore.questions.deriving import verify_run as verify_run
 from ashore.questions.diffing import Diff as Diff
 from ashore.questions.diffing import Difference as Difference
 from ashore.questions.going import fork_run as fork_run
+from ashore.questions.going import resume_run as resume_run
 from ashore.questions.held import StepHeld as StepHeld
 from ashore.questions.reading import past_run as past_run
 from ashore.questions.verifying import Finding as Finding

@@ -25,6 +25,7 @@ from ashore.events import (
     StepStarted,
 )
 from ashore.ids import CacheKey, CodeId, InvocationId, RunId
+from ashore.redoing import effective
 from ashore_stores.logs.base import MARK_SIZE
 
 ALL_OUTPUTS = -1
@@ -125,7 +126,7 @@ class Facts:
         self.started: RunStarted | None = None
         self.ended: RunEnded | None = None
         self.invocations: dict[InvocationId, Invocation] = {}
-        for event in events:
+        for event in effective(events):
             self._receive(event)
 
     def __iter__(self) -> Iterator[Invocation]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ashore.catalogue import PastRun
 from ashore.driving import Drives, Fork
 from ashore.entry import runtime_here
-from ashore.errors import AshoreError, NotFound, WrongArgument, user_line
+from ashore.errors import AshoreError, InternalError, NotFound, WrongArgument, user_line
 from ashore.events import RunStarted
 from ashore.runs import Driven, Run
 from ashore.starting import prepared_with
 from ashore.targets import work_of_target
-from ashore.works import Work
+from ashore.works import Step, Work
 
 
 async def fork_run(run: Run[Any], work: Work[Any, Any] | None, changed: Mapping[str, Any], *, effects: str) -> Run[Any]:
@@ -27,6 +27,19 @@ async def fork_run(run: Run[Any], work: Work[Any, Any] | None, changed: Mapping[
     if isinstance(forked._course, Driven) and forked.state != "lost":
         await drives.stack.log.durable(forked._course.ticket)
     return forked
+
+
+async def resume_run(run: Run[Any], work: Work[Any, Any] | None, redo: Sequence[Step[Any, Any] | str]) -> Run[Any]:
+    """See `Run.resume`."""
+    drives = await drives_for(run)
+    runtime = drives.runtime
+    if runtime is None:
+        raise InternalError(f"run {run.id} is held by no runtime")
+    await drives.stack.log.refresh()
+    work = work or work_of(run, await started_of(run, drives), drives)
+    if redo:
+        return await runtime.redo(work, run, redo)
+    return await runtime.resume(work, run)
 
 
 async def drives_for(run: Run[Any]) -> Drives:

@@ -18,6 +18,7 @@ from ashore.questions.diffing import Side
 from ashore.questions.facts import Definition, Facts
 from ashore.questions.verifying import Recorded
 from ashore.questions.why import Made, Record
+from ashore.redoing import effective
 from ashore.runs import Run
 from ashore_stores.errors import Missing
 from ashore_stores.keys import Position
@@ -71,7 +72,7 @@ async def facts_of(log: EventLog, run: str) -> Facts:
 
 async def recorded_of(log: EventLog, run: str) -> Recorded:
     """A run's events, and what stands under the keys that it reused."""
-    events = await events_of(log, run)
+    events = effective(await events_of(log, run))
     keys: dict[CacheKey, None] = {}
     for one in Facts(events):
         if isinstance(one.outcome, StepRan) and one.outcome.reused_run:

@@ -204,14 +204,17 @@ def logs(run: str, step: str | None, attempt: int | None) -> int:
 @click.option("--done", metavar="VALUE", help="It has happened: VALUE, as JSON, is what the step would have returned.")
 @click.option("--again", is_flag=True, help="It has not happened: do it again.")
 @click.option("--allow", multiple=True, metavar="STEP", help="New calls of this step are meant, though recorded ones are gone.")
+@click.option("--redo", multiple=True, metavar="STEP", help="Of a run that has ended: call this step again, whatever came of it.")
 @click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
-def resume(run: str, step: str | None, done: str | None, again: bool, allow: tuple[str, ...], target: str | None) -> int:
-    """Go on with a run that nobody drives, or that is held. [default: @last]
+def resume(run: str, step: str | None, target: str | None, **said: Any) -> int:
+    """Go on with a run that nobody drives, that is held, or that failed. [default: @last]
+
+    Of a run that failed or was cancelled, what failed and what was skipped is done again; what is done is final.
 
     A run is held when a step that acts on the world (effects=True) began and nobody knows whether it has happened: look there,
     and say so with --done or --again. STEP names which, if several are held.
     """
-    return _do("resuming:resume", run=run, step=step, done=done, again=again, allow=allow, target=target)
+    return _do("resuming:resume", run=run, step=step, target=target, **said)
 
 
 @commands.command()

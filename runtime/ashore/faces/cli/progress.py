@@ -15,6 +15,7 @@ from ashore.events import (
     Failure,
     FileUse,
     Invoked,
+    Redone,
     Reported,
     RunEnded,
     RunStarted,
@@ -171,6 +172,9 @@ class Narrator:
                 self._terminal.say(f"  {name}{element_of(event)} {attempt_line(event)}", YELLOW)
             case StepSkipped():
                 self._terminal.say(f"  {self._skipped(event)}", YELLOW)
+            case Redone():
+                again = plural(len(event.invocations), "call")
+                self._terminal.say(f"run {self._run} {self._pipeline} goes on after its end: {again} to be done again", YELLOW)
             case Adopted():
                 self._terminal.say(f"run {self._run} {self._pipeline} goes on: its owner is gone", YELLOW)
             case _:

@@ -25,6 +25,7 @@ class Said(NamedTuple):
     done: str | None
     again: bool
     allow: tuple[str, ...]
+    redo: tuple[str, ...] = ()
 
     def keywords(self) -> dict[str, Any]:
         said: dict[str, Any] = {"step": self.step, "again": self.again, "allow": self.allow}
@@ -57,7 +58,10 @@ async def _resume(run_id: RunId, work: Work[Any, Any], said: Said, session: Sess
     async with opened(session) as stack:
         with Interruption(stack.ports.workers.poster()) as interruption:
             async with Runtime(stack) as runtime:
-                run = await runtime.resume(work, run_id, **said.keywords())
+                if said.redo:
+                    run = await runtime.redo(work, run_id, said.redo)
+                else:
+                    run = await runtime.resume(work, run_id, **said.keywords())
                 return await see_through(session, runtime, run, interruption)
 
 

@@ -25,6 +25,7 @@ from ashore.events import (
     Invoked,
     OwnerSeen,
     Printed,
+    Redone,
     Reported,
     RunEnded,
     RunStarted,
@@ -211,6 +212,8 @@ def _run_line(event: Event) -> str:
         case RunEnded():
             orphans = f", {plural(len(event.orphans), 'orphan')}" if event.orphans else ""
             return f"run {event.state}{orphans}{f': {failure_line(event.failure)}' if event.failure is not None else ''}"
+        case Redone():
+            return f"goes on after its end: {plural(len(event.invocations), 'call')} to be done again"
         case Adopted():
             return f"adopted by {event.owner.hex()[:SHORT]} from {event.former.hex()[:SHORT]}"
         case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ashore.events import Adopted, ElementsRan, Event, Failure, FileUse, Held, Invoked, RunEnded, StepFailed, StepRan
+from ashore.events import Adopted, ElementsRan, Event, Failure, FileUse, Held, Invoked, Redone, RunEnded, StepFailed, StepRan
 from ashore.ids import InvocationId
 
 
@@ -46,8 +46,9 @@ class Progress:
                 self.failures.append((self.names.get(event.invocation, "a step"), event.failure))
             case Held():
                 self.held.append(event)
-            case Adopted():
+            case Adopted() | Redone():
                 self.held.clear()
+                self.ended = None
             case RunEnded():
                 self.ended = event
             case _:
