@@ -244,6 +244,71 @@ async def test_what_closing_raises_is_raised_after_the_others_are_closed(home: P
         await leave_by_another()
 
 
+async def test_one_that_dies_by_itself_is_told_to_whoever_needs_it_then(home: Path) -> None:
+    broke = anyio.Event()
+
+    async def background() -> None:
+        await broke.wait()
+        raise OSError("connection lost")
+
+    @contextlib.asynccontextmanager
+    async def client() -> AsyncIterator[str]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(background)
+            yield "up"
+
+    @step
+    def use(text: str, http: Resource[str] = resource()) -> str:
+        return http + text
+
+    @step
+    def other(text: str, late: Resource[int] = resource()) -> int:
+        return late
+
+    async def main() -> None:
+        async with Runtime(home=home, resources={"http": client, "late": 1}) as rt:
+            assert await (await rt.start(use("a"))) == "upa"
+            broke.set()
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(RunFailed) as caught:
+                await (await rt.start(other("b")))
+            assert "'late' cannot be opened" in str(caught.value.failures[0])
+            assert "connection lost" in str(caught.value.failures[0])
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await main()
+    assert [str(error) for error in caught.value.exceptions] == ["connection lost"]
+
+
+async def test_one_that_does_not_close_is_given_up_after_the_grace_time(home: Path) -> None:
+    @contextlib.asynccontextmanager
+    async def sticky() -> AsyncIterator[str]:
+        yield "here"
+        await anyio.sleep_forever()
+
+    @step
+    def use(text: str, db: Resource[str] = resource()) -> str:
+        return db + text
+
+    with anyio.fail_after(20):
+        async with Runtime(home=home, resources={"db": sticky}, grace=0.05) as rt:
+            assert await (await rt.start(use("a"))) == "herea"
+
+
+async def test_in_a_body_the_call_that_lacks_something_fails(home: Path) -> None:
+    @pipeline
+    async def decides(text: str) -> str:
+        try:
+            return await ask(text)
+        except NotSupplied as lacking:
+            return ", ".join(lacking.resources)
+
+    async with Runtime(home=home) as rt:
+        assert await (await rt.start(decides("a"))) == "db"
+    async with Runtime(home=home, resources=pools([])) as rt:
+        assert await (await rt.start(decides("a"))) == "db: a"
+
+
 async def test_a_resource_is_in_no_key_and_a_caller_cannot_pass_it(home: Path) -> None:
     calls = Said()
 

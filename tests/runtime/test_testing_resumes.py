@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ashore import File, Handle, InsideLoop, Resource, each, pipeline, resource, step
+from ashore import File, Handle, InsideLoop, Resource, current, each, pipeline, resource, step
 from ashore.engine.state import Machine
 from ashore.events import Failure, StepFailed, StepRan, StepStarted
 from ashore.ids import InvocationId, RunId
@@ -144,12 +144,33 @@ def test_an_effect_is_held_where_nobody_knows_and_nobody_is_charged_twice() -> N
     assert 0 < proof.held < proof.crashes / 2
 
 
+@step(effects=True, on_lost="retry")
+async def charge_by_key(order: str, bank: Resource[dict[str, str]] = resource()) -> str:
+    key = current().key
+    if key not in bank:  # a bank that takes idempotency keys
+        bank[key] = order
+        charges[order] += 1
+    return f"paid {order}"
+
+
+@pipeline
+async def keyed_shop(count: int) -> list[str]:
+    return list(await asyncio.gather(*(charge_by_key(f"order {n}") for n in range(count))))
+
+
+def test_with_the_key_of_the_attempt_an_outside_may_be_asked_again() -> None:
+    bank: dict[str, str] = {}
+    proof = assert_resumes(keyed_shop(3), schedules=2, effects=charges, fresh=bank.clear, resources={"bank": lambda: bank})
+    assert proof.value == [f"paid order {n}" for n in range(3)]
+    assert proof.held == 0
+
+
 def test_a_run_that_is_held_for_no_reason_is_found() -> None:
     """An unchanged pipeline comes to rest for an effect that was under way, and for nothing else."""
-    history = _History(_End("held", None), Counter(), [], [StepStarted(RunId("r"), InvocationId(b"1"), 0.0)])
+    history = _History(_End("held", None), Counter(), [], last=[StepStarted(RunId("r"), InvocationId(b"1"), 0.0)])
     whole = _History(_End("done", b"1"), Counter(), [])
     assert history.problem(whole, may_hold=True, same=None) == ""
-    history.before.append(StepFailed(RunId("r"), InvocationId(b"1"), Failure((), "", ""), 0.0, 0.0, 0.0))
+    history.last.append(StepFailed(RunId("r"), InvocationId(b"1"), Failure((), "", ""), 0.0, 0.0, 0.0))
     assert "no step was under way" in history.problem(whole, may_hold=True, same=None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Final
@@ -142,6 +143,16 @@ class Keeper:
 
 def _ended(name: str, cause: Exception | None) -> AshoreError:
     what = f"the resource {name!r} cannot be opened: those of this runtime are closed"
-    error = AshoreError(f"{what}, by {type(cause).__name__}: {cause}" if cause else what, mend="Open another Runtime")
+    if cause is not None:
+        what += ", by " + ", ".join(f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(cause))
+    error = AshoreError(what, mend="Open another Runtime")
     error.__cause__ = cause
     return error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error

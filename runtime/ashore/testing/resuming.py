@@ -26,6 +26,9 @@ T = TypeVar("T")
 KEY: Final = "assert_resumes"
 """Under which key the pipeline is started, and started again."""
 
+_AGAIN: Final = 0.3
+"""How often the process that resumes a run is killed as well."""
+
 _DOZEN: Final = 12
 """Events that a message shows before the crash."""
 
@@ -74,9 +77,9 @@ def assert_resumes(  # the front of a proof: what it is about, how much of it, a
 
     `assert_resumes(retrain(File("jan.csv")))` runs the call in memory, under virtual time, `schedules` times, each time with
     another order of whatever may go on at once. Each of these runs is then done again for each event that it wrote: killed
-    right after the event, and resumed by another process. The end must be that of the run that nobody killed: the same
-    value, or the same failures; and no step that is on record is called again. Raises `AssertionError` naming the schedule,
-    the crash and what was on record.
+    right after the event, and resumed by another process, which is killed as well now and then. The end must be that of the
+    run that nobody killed: the same value, or the same failures; and no step that is on record is called again. Raises
+    `AssertionError` naming the schedule, the crash and what was on record.
 
     `effects` counts what the pipeline does to the outside, by business id: `charges[order.id] += 1` in the fake that stands for
     the bank. It outlives the crash, as the bank does. Each run is then killed at a second moment, too: after all that it did
@@ -134,6 +137,10 @@ class _History:
     log: list[Event]
     before: list[Event] = field(default_factory=list)
     """What was on record when the crash came."""
+    last: list[Event] = field(default_factory=list)
+    """And when the last crash came."""
+    again: Crash | None = None
+    """The second crash, of the process that resumed it, counted in its own events."""
 
     @property
     def events(self) -> int:
@@ -160,8 +167,8 @@ class _History:
 
     def _under_way(self) -> bool:
         """Whether a step had begun, and nobody knows what became of it."""
-        begun = {event.invocation for event in self.before if isinstance(event, StepStarted)}
-        return bool(begun - {event.invocation for event in self.before if isinstance(event, (StepRan, StepFailed))})
+        begun = {event.invocation for event in self.last if isinstance(event, StepStarted)}
+        return bool(begun - {event.invocation for event in self.last if isinstance(event, (StepRan, StepFailed))})
 
     def _done_again(self) -> str:
         """Invocations that have two outcomes of their own."""
@@ -171,7 +178,8 @@ class _History:
     def shown(self, seed: int, crash: Crash) -> str:
         names = [type(event).__name__ for event in self.before]
         on_record = ", ".join([*(["..."] if len(names) > _DOZEN else []), *names[-_DOZEN:]]) or "nothing"
-        return f"schedule {seed}, killed {crash}; on record was {on_record}"
+        second = f", resumed, and killed {self.again} of its own" if self.again is not None else ""
+        return f"schedule {seed}, killed {crash}; on record was {on_record}{second}"
 
 
 def _counts(which: Counter[Any], got: Counter[Any], wanted: Counter[Any]) -> str:
@@ -203,15 +211,23 @@ class _Trial:
     def resumed(self, seed: int, crash: Crash) -> _History:
         """It is killed, and resumed by another process."""
         world = self._begin()
+        self._killed(world, seed, crash)
+        before, chance = _log_of(world), random.Random(f"{seed}-{crash}")
+        again = Crash(chance.randrange(1, crash.events + 2)) if chance.random() < _AGAIN else None
+        if again is not None:
+            self._killed(world, chance.randrange(1 << 30), again)
+        last = _log_of(world)
+        end = self._live(world, chance.randrange(1 << 30), Crash(ALL))
+        return _History(end, Counter(self._effects), _log_of(world), before, last, again)
+
+    def _killed(self, world: World, seed: int, crash: Crash) -> None:
+        """One process that is killed, if it does not come to its end before."""
         kept: list[Counter[Any]] = []
         try:
             self._live(world, seed, Crash(crash.events, late=crash.late, told=lambda: kept.append(Counter(self._effects))))
         except Killed:
             self._effects.clear()  # what the dead process's `finally` blocks did, when they were thrown away, it never did
             self._effects.update(kept[0])
-        before = _log_of(world)
-        end = self._live(world, random.Random(f"{seed}-{crash}").randrange(1 << 30), Crash(ALL))
-        return _History(end, Counter(self._effects), _log_of(world), before)
 
     def _begin(self) -> World:
         self._effects.clear()
