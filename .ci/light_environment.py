@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-HEAVY = ("numpy", "pandas", "pyarrow", "sklearn", "polars", "pydantic", "attrs")
+HEAVY = ("numpy", "pandas", "pyarrow", "sklearn", "polars", "pydantic")
 
 if __name__ == "__main__":
     present = [name for name in HEAVY if find_spec(name)]
