@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.scenarios.live_constructs import CHARGING, CONSTRUCTS, RACING, Version, changed, changed_in_order, charged_equally
+from tests.scenarios.live_constructs import (
+    CHARGING,
+    CONSTRUCTS,
+    RACING,
+    Version,
+    changed,
+    changed_in_order,
+    charged_equally,
+    handled,
+    unhandled,
+)
 from tests.scenarios.live_world import Life, answered_life, first_life, next_life, resumed_life
 
 from ashore.events import Held, RunEnded, StepFailed, StepRan, StepStarted
@@ -41,6 +51,7 @@ def test_cut_off_after_each_event_and_resumed_it_comes_to_the_same(pipeline: Any
             assert again.outcome == whole.outcome or pipeline in RACING, place
             replayed = check_next(again, len(again.events) - 1, pipeline, 5000 + seed * 100 + upto)
             assert replayed.outcome == again.outcome, place
+            assert replayed.events[-1].orphans == (), place  # type: ignore[union-attr]  # the end of a run
             assert replayed.outside.counted() == again.outside.counted(), f"{place}: with all on record, something was done again"
 
 
@@ -65,11 +76,20 @@ def test_nobody_is_charged_twice(pipeline: Any) -> None:
                 assert sum(charges.values()) == len(life.outcome if isinstance(life.outcome, list) else [0]), f"{place}: {charges}"
 
 
+def deploy() -> None:
+    """The new version of the bodies that have one."""
+    Version.is_new = True
+
+
 @pytest.fixture
 def new_version() -> Iterator[Callable[[], None]]:
-    """Deploy the new version of the bodies that have one."""
-    yield lambda: setattr(Version, "is_new", True)
+    yield deploy
     Version.is_new = False
+
+
+def test_what_nobody_handles_fails_the_run() -> None:
+    assert first_life(unhandled, 0).outcome == ("RunFailed", ["ValueError: no 1"])
+    assert first_life(handled, 0).outcome == "no 1, 1"
 
 
 def test_a_changed_body_charges_nobody_anew_before_somebody_says_so(new_version: Callable[[], None]) -> None:

@@ -155,7 +155,7 @@ class Drive:
             if not (isinstance(event, StepSkipped) and event.invocation in self.graph.bodies):  # a sub-run comes to that end again
                 self.machine.receive(event)
         if self.bodies is not None:
-            self.bodies.record = Record(events)
+            self.bodies.recall(Record(events))
         self.has_blobs = self.bodies is not None or any(
             node.elements or any(output.data is None for output in node.outputs) for node in self.graph.nodes
         )

@@ -435,6 +435,13 @@ class Bodies:
 
     # Ends.
 
+    def recall(self, record: Record) -> None:
+        """What is on record; the part of invocations that a wired graph has is theirs already."""
+        self.record = record
+        for node in self.graph.nodes:
+            if record.take(node.invocation, is_body=node.is_body) is not None and node.is_body and node.state >= DONE:
+                self._done.append(scope_of(node))
+
     def orphans(self) -> tuple[InvocationId, ...]:
         """What is on record and was not asked for in this life, now that the bodies have ended by themselves. It is told."""
         calls = self.record.orphans(self._done)
