@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,7 +121,7 @@ class Drives:
     async def _new_drive(
         self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None, fork: Fork | None = None
     ) -> Drive:
-        graph = wired(prepared, self._replaced)
+        graph, entrance = wired(prepared, self._replaced), prepared.entrance
         if fork is not None and fork.without_effects:
             refuse_effects(graph.works())
         await self._means.supplies.check(graph.works())
@@ -128,6 +129,7 @@ class Drives:
         owner, environment = await self._introduce(graph)
         run = new_run_id(self._stack.ports.random.token(RUN_TOKEN_SIZE))
         drive = self._drive(run, graph, without_effects=fork is not None and fork.without_effects)
+        drive.entrance = entrance
         now = self._stack.ports.clock.now()
         about = About(self._stack.home.root, environment, now, key, arrivals, *(fork or ()))
         drive.journal.record(first_events(run, prepared, owner, about))
@@ -181,7 +183,8 @@ class Drives:
     async def _see_through(self, drive: Drive, course: Driven) -> None:
         """Drive a run, and let its waiters go when its end is durable."""
         try:
-            await drive.go()
+            async with self._means.gate.inside(*drive.entrance, drive.over) if drive.entrance else nullcontext():
+                await drive.go()
             if drive.trouble is None and drive.last is not None:
                 await self._stack.log.durable(drive.last)
         except StoreError as trouble:
@@ -251,7 +254,7 @@ class Drives:
             await self._means.supplies.check(graph.works())
             self._means.gate.check(graph.nodes)
             if await self._claim_run(run_id, owner, me, answers or ()):
-                return await self._resume_run(run_id, prepared.work, graph)
+                return await self._resume_run(run_id, prepared, graph)
         finally:
             if _driven_here.get(place) is mine:
                 del _driven_here[place]
@@ -293,7 +296,7 @@ class Drives:
         await self._stack.log.durable(judged.position)
         return True
 
-    async def _resume_run(self, run_id: RunId, work: Work[Any, Any], graph: Graph) -> Run[Any]:
+    async def _resume_run(self, run_id: RunId, prepared: Prepared, graph: Graph) -> Run[Any]:
         history = await self.history(run_id)
         graph.refreshed |= history.refreshed
         await self._introduce(graph)
@@ -305,10 +308,11 @@ class Drives:
         drive.recall(history.events)
         for event in invoked(run_id, graph, known):
             drive.journal.record(event)
-        log.info("run adopted", run=run_id, pipeline=work.name)
+        log.info("run adopted", run=run_id, pipeline=prepared.work.name)
         if self._stack.log.register(RunSpace.CANCELS, run_id.encode()):
             drive.cancel()  # asked for while nobody drove it
-        return self._go(drive, work)
+        drive.entrance = prepared.entrance
+        return self._go(drive, prepared.work)
 
 
 def refuse_effects(works: Sequence[Work[Any, Any]]) -> None:

@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True):
     on: New | None = None
     """The trigger of a pipeline."""
     limit: int | None = None
-    """How many triggered runs of a pipeline may be under way at once."""
+    """How many runs of a pipeline may be under way at once."""
     key: str = ""
     """A name for one call, so that calls that look equal are told apart."""
     declared: Cache = Cache()
@@ -88,10 +88,9 @@ def _changed(work: Any, options: Options, asked: PolicyOptions) -> Policy | None
 
 def checked(name: str, where: str, asked: dict[str, Any], *, is_pipeline: bool) -> Options:
     """The options of the step or pipeline `name`; raises `GraphError` for what is wrong."""
-    policy = None if is_pipeline else policy_of(name, where, asked)
-    limit, cache, on = asked.get("limit") if is_pipeline else None, asked.get("cache"), asked.get("on")
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise GraphError(f"{name}: limit={limit!r} is no number of runs", where=where, mend="Give a whole number: limit=1")
+    policy = policy_of(name, where, asked)
+    cache, on = asked.get("cache"), asked.get("on")
+    limit = policy.limit.concurrency if is_pipeline and policy is not None and policy.limit is not None else None
     is_cached, declared = _cache(name, where, cache)
     if on is not None and not isinstance(on, New):
         raise GraphError(f"{name}: on={on!r} is no trigger", where=where, mend='Write on=new("inbox/*.csv")')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,9 @@ from anyio.lowlevel import current_token
 
 from ashore.calls import Bound, Call
 from ashore.codec import Unencodable, decode, encode
+from ashore.engine.limits import limit_key
 from ashore.engine.means import Means
-from ashore.errors import GraphError, WrongArgument, did_you_mean, user_line
+from ashore.errors import GraphError, StepError, WrongArgument, did_you_mean, user_line
 from ashore.events import Arrivals, Event, FileUse, Invoked, RunStarted
 from ashore.files import File
 from ashore.graph import NOTHING_REPLACED, Graph, call_of, file_use, wire, wire_step
@@ -46,6 +47,17 @@ class Prepared:
     """What the call asks for around it; a process that resumes the run goes by the step's own."""
     refresh: tuple[str, ...] = ()
     """The names of the steps that are done again though their results are known."""
+
+    @property
+    def entrance(self) -> tuple[Policy, Hashable] | None:
+        """What a run of it has to be let in by, and where it queues. Raises `GraphError` if that cannot be said."""
+        if not isinstance(self.work, Pipeline) or self.policy is None:
+            return None
+        try:
+            key = limit_key(self.policy, self.arguments)
+        except StepError as error:  # a callback of the user's
+            raise GraphError(f"{self.work.name}: {error.what}", where=self.work.definition.where, mend=error.mend) from error
+        return self.policy, (self.work.module, self.work.name, key)
 
     @property
     def digest(self) -> bytes:

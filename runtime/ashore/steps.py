@@ -157,7 +157,14 @@ class PipelineRole:
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Pipeline[Callable[P, T], Handle[T]]: ...
     @overload
-    def __call__(self, *, on: New | None = None, limit: int | None = None, cache: bool | None = None) -> PipelineRole: ...
+    def __call__(
+        self,
+        *,
+        on: New | None = None,
+        limit: int | str | Limit | None = None,
+        priority: int = 0,
+        cache: bool | None = None,
+    ) -> PipelineRole: ...
     def __call__(self, fn: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # checked by _known
         """Make a pipeline of a function; or, with options, a decorator that does so."""
         asked = {**self._options, **options}
@@ -171,7 +178,7 @@ class PipelineRole:
 
 
 _STEP_OPTIONS: Final = ("cache", *POLICY_OPTIONS, "process", "seed", "store")
-_PIPELINE_OPTIONS: Final = ("on", "limit", "cache")
+_PIPELINE_OPTIONS: Final = ("on", "limit", "priority", "cache")
 
 
 def _known(role: str, asked: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -465,6 +465,31 @@ async def test_a_key_that_cannot_be_made_fails_the_attempt(rt: Runtime) -> None:
         await wrong(1)
 
 
+async def test_a_limit_of_a_pipeline_holds_over_its_runs(home: Path) -> None:
+    gate = anyio.Event()
+
+    @step
+    async def inside(tenant: str, x: int) -> int:
+        calls.append((tenant, x))
+        await gate.wait()
+        return x
+
+    @pipeline(limit=Limit(1, key="{tenant}"))
+    def serve(tenant: str, x: int) -> Any:
+        return inside(tenant, x)
+
+    async with Runtime(home=home) as opened:
+        runs = [await opened.start(serve(tenant, x)) for x in range(3) for tenant in ("a", "b")]
+        await anyio.wait_all_tasks_blocked()
+        assert calls == [("a", 0), ("b", 0)]
+        with anyio.fail_after(BOUND):
+            await runs[2].cancel()  # it waits, and leaves
+            gate.set()
+            assert [await run.wait() for run in runs] == ["done", "done", "cancelled", "done", "done", "done"]
+        assert "0 in, 0 waiting" in repr(opened.means.gate)
+    assert sorted(calls) == [("a", 0), ("a", 2), ("b", 0), ("b", 1), ("b", 2)]
+
+
 # A share of the machine.
 
 

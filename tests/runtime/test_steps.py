@@ -355,9 +355,9 @@ def test_options_combine_and_unknown_ones_are_named() -> None:
         wrong(gpus=1)
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, "4", 1.5])
-def test_a_limit_is_a_number_of_runs(limit: Any) -> None:
-    with pytest.raises(GraphError, match=r"is no number of runs.*limit=1"):
+@pytest.mark.parametrize("limit", [0, -1, True, "four", 1.5])
+def test_a_limit_is_a_number_of_runs_or_a_rate(limit: Any) -> None:
+    with pytest.raises(GraphError, match=r"is no limit.*limit=4"):
         pipeline(limit=limit)(retrain.fn)
 
 

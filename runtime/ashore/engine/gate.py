@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from contextlib import asynccontextmanager
 from functools import cached_property
 
 import anyio
@@ -11,7 +12,7 @@ from anyio.abc import TaskGroup
 from ashore.engine.limits import Admission, Wish
 from ashore.errors import InternalError
 from ashore.graph import Node
-from ashore.policies import Capacity
+from ashore.policies import Capacity, Policy
 from ashore_stores.ports import Clock
 
 
@@ -56,6 +57,22 @@ class Gate:
         """Have `wish.granted` called as soon as it may begin: now, or when another leaves."""
         self._admission.ask(wish)
         self._turn()
+
+    @asynccontextmanager
+    async def inside(self, policy: Policy, place: Hashable, unwanted: anyio.Event) -> AsyncIterator[None]:
+        """Wait until it may begin, or is not wanted any more; leave at the end."""
+        granted = anyio.Event()
+        wish = Wish(policy, place, granted.set)
+        try:
+            self.ask(wish)
+            if not granted.is_set():
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_until, unwanted, group.cancel_scope)
+                    await granted.wait()
+                    group.cancel_scope.cancel()
+            yield
+        finally:
+            self.leave(wish)
 
     def leave(self, wish: Wish) -> None:
         """The attempt is over, or is not wanted any more."""
@@ -102,3 +119,8 @@ class Gate:
         finally:
             self._keeps_time = False
             self._nap = None
+
+
+async def _until(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -8,11 +8,12 @@ not overtaken for ever by small ones.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Final, final
+from typing import Any, Final, final
 
+from ashore.errors import StepError
 from ashore.policies import Capacity, Policy
 
 _SLACK: Final = 1e-9
@@ -181,3 +182,17 @@ class Admission:
         head = self._queues[key].waiting[0]
         at = self._queues[key].free_at(head, now)
         return now if at is None else at
+
+
+def limit_key(policy: Policy, arguments: Mapping[str, Any]) -> str:
+    """The key of its limit for these arguments. Raises `StepError` if it cannot be made."""
+    if policy.limit is None or not policy.limit.key:
+        return ""
+    key = policy.limit.key
+    try:
+        return str(key(**arguments)) if callable(key) else key.format(**arguments)
+    except Exception as error:
+        what = (
+            f"the key of its limit, {getattr(key, '__qualname__', repr(key))}, could not be made: {type(error).__name__}: {error}"
+        )
+        raise StepError(what, mend="Make it from plain arguments of the step") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -31,7 +31,7 @@ from ashore.engine.taking import take_all
 from ashore.engine.trying import Attempts
 from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.unstored import Unstored
-from ashore.engine.values import Blobs, Large, load_blobs, store_large
+from ashore.engine.values import Blobs, Large, load_blobs, store_all
 from ashore.engine.waits import Waits
 from ashore.errors import AshoreError, InternalError, StepError
 from ashore.events import HELD, Event, Held, Output, RunEnded, RunSpace, StepSkipped
@@ -39,6 +39,7 @@ from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
 from ashore.notices import log
 from ashore.places import Place, here
+from ashore.policies import Policy
 from ashore.results import encode_result
 from ashore.works import Work
 from ashore_stores.errors import StoreError
@@ -50,12 +51,13 @@ _BLOCKED = 1.0
 Introduce: TypeAlias = Callable[[Work[Any, Any]], Awaitable[CodeId]]
 _GATHERED = 0.002
 """Seconds after which the events of a busy body are handed on at the latest."""
-_STATES = ("waiting", "waiting", "running", "done", "failed", "skipped", "cancelled")
 
 
 class Drive:
     """One run: its machine, its journal and its tasks."""
 
+    entrance: tuple[Policy, Hashable] | None = None
+    """What it has to be let in by before it goes, and where it queues."""
     is_left = False
     """Whether nothing more is recorded here: whatever still runs is dropped."""
 
@@ -65,7 +67,7 @@ class Drive:
         self.means = means = self.unstored.means
         self.run, self.graph = run, graph
         self.machine = Machine(graph)
-        self._over = anyio.Event()
+        self.over = anyio.Event()
         self.journal = Journal(means.log, run)
         self.outcomes = Outcomes(means, run, self.machine, self.journal, (self._wake, self._settled))
         self.waits = Waits(means, run, self.journal, self.outcomes)
@@ -93,7 +95,7 @@ class Drive:
 
     def _bodies(self, context: Context, introduce: Introduce) -> Bodies:
         parts = (self.means, self.run, self.graph, self.machine, self.journal, self.outcomes, context)
-        return Bodies(Parts(*parts, self._over.set, self.cancel, self.hold, introduce))
+        return Bodies(Parts(*parts, self.over.set, self.cancel, self.hold, introduce))
 
     # From outside.
 
@@ -126,7 +128,7 @@ class Drive:
         if not self.is_cancelled:
             self._wake()
         if not self.machine.is_settled:
-            await self._over.wait()
+            await self.over.wait()
 
     async def _stop(self, pumps: Pumps[Any]) -> None:
         """Let go of all that runs. What has an outcome keeps it, however the run is left; what comes later is dropped."""
@@ -164,18 +166,18 @@ class Drive:
         """End the run: running steps are cancelled, waiting ones skipped."""
         if self.state == "running":
             self.is_cancelled = True
-            self._over.set()
+            self.over.set()
 
     def hold(self, held: Held) -> None:
         """Let nothing of the run execute any more, until somebody answers."""
         self.held.append(held)
-        self._over.set()
+        self.over.set()
 
     def give_up(self, trouble: StoreError | AshoreError) -> None:
         """The log refuses what this run states (or we are broken): stop here, with nothing acknowledged."""
         self.trouble = self.trouble or trouble
         self.state = "lost"
-        self._over.set()
+        self.over.set()
 
     @property
     def last(self) -> Ticket | None:
@@ -184,10 +186,7 @@ class Drive:
 
     def counts(self) -> dict[str, int]:
         """Progress: invocations by state."""
-        counts = {"done": 0, "cached": 0, "failed": 0, "skipped": 0, "cancelled": 0, "running": 0, "waiting": 0}
-        for node in self.machine.nodes:
-            counts["cached" if node.reused_run else _STATES[node.state]] += 1
-        return counts
+        return self.machine.counts()
 
     # What the pumps ask for.
 
@@ -351,13 +350,7 @@ class Drive:
         if not work.is_stored:
             self.outcomes.passed = self.unstored.settled
             return self.unstored.keep(unit, outputs)
-        stored: list[Output] = []
-        for output in outputs:
-            if type(output) is Large:
-                stored.append(await store_large(means.artifacts, means.ports.workers, work, output))
-            else:
-                stored.append(cast("Output", output))
-        return tuple(stored)
+        return await store_all(means.artifacts, means.ports.workers, work, outputs)
 
     # Signals.
 
@@ -368,7 +361,7 @@ class Drive:
                 self.bodies.turnstile.turn()
 
     def _settled(self) -> None:
-        self._over.set()
+        self.over.set()
         if self.bodies is not None and self._pumps is not None:
             self.bodies.turnstile.turn()
 

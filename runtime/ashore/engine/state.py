@@ -45,6 +45,7 @@ from ashore.graph import Graph, Node, Ref, connect
 from ashore.ids import NO_KEY, CacheKey, InvocationId, RunId
 
 _OF_STEPS = (StepRan, StepFailed, StepSkipped, ElementsRan, ElementsTaken, StepStarted, AttemptFailed, EffectAnswered, Reported)
+_SHOWN = ("waiting", "waiting", "running", "done", "failed", "skipped", "cancelled")
 STATES = ("waiting", "ready", "running", "done", "failed", "skipped", "cancelled")
 
 
@@ -72,6 +73,13 @@ class Machine:
     @property
     def is_settled(self) -> bool:
         return not self.unsettled
+
+    def counts(self) -> dict[str, int]:
+        """Progress: invocations by state."""
+        counts = {"done": 0, "cached": 0, "failed": 0, "skipped": 0, "cancelled": 0, "running": 0, "waiting": 0}
+        for node in self.nodes:
+            counts["cached" if node.reused_run else _SHOWN[node.state]] += 1
+        return counts
 
     def keep_order(self) -> deque[Node]:
         """Bodies wait for outcomes: keep what settles, in order."""

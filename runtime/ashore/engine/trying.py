@@ -6,7 +6,7 @@ nothing. What is decided is decided elsewhere, and pure: `retrying`, `limits`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import anyio
@@ -18,7 +18,7 @@ from ashore.engine.effects import element_of, held, key_of, verdict_on
 from ashore.engine.fanout import Element
 from ashore.engine.invoke import Done as Back
 from ashore.engine.invoke import arguments_for, call_inline, kept
-from ashore.engine.limits import Wish
+from ashore.engine.limits import Wish, limit_key
 from ashore.engine.means import Means
 from ashore.engine.outcomes import Outcomes
 from ashore.engine.retrying import next_wait
@@ -363,20 +363,6 @@ def trials_of(unit: Unit) -> Trials:
 def callable_key(policy: Policy) -> bool:
     """Whether the place in which its attempts queue depends on arguments."""
     return policy.limit is not None and bool(policy.limit.key)
-
-
-def limit_key(policy: Policy, arguments: Mapping[str, Any]) -> str:
-    """The key of its limit for these arguments. Raises `StepError` if it cannot be made."""
-    if policy.limit is None or not policy.limit.key:
-        return ""
-    key = policy.limit.key
-    try:
-        return str(key(**arguments)) if callable(key) else key.format(**arguments)
-    except Exception as error:
-        what = (
-            f"the key of its limit, {getattr(key, '__qualname__', repr(key))}, could not be made: {type(error).__name__}: {error}"
-        )
-        raise StepError(what, mend="Make it from plain arguments of the step") from error
 
 
 def _nothing() -> None:

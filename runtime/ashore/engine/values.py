@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ashore.codec import decode, encode, pack_plain
 from ashore.errors import StepError
@@ -331,6 +331,19 @@ async def store_large(artifacts: ArtifactStore, workers: Workers, work: Work[Any
         await workers.run(check_loads_back, large.value, large.format, data)
         _checked.add(first)
     return Output(raw_digest(blob.digest), blob.size, large.format, large.type, None, large.content)
+
+
+async def store_all(
+    artifacts: ArtifactStore, workers: Workers, work: Work[Any, Any], outputs: Sequence[Output | Large]
+) -> tuple[Output, ...]:
+    """The outputs with blobs in the place of the large ones, durable when this returns."""
+    stored: list[Output] = []
+    for output in outputs:
+        if type(output) is Large:
+            stored.append(await store_large(artifacts, workers, work, output))
+        else:
+            stored.append(cast("Output", output))
+    return tuple(stored)
 
 
 def _shape(result: Any) -> str:

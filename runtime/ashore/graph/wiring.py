@@ -86,7 +86,7 @@ class Wiring:
             work = self.graph.replaced.get(work.definition, work)
             node = Node(len(self.nodes), work, self._scope, arguments, invocation)
             _note_inputs(node, bound.options.cache)
-            if bound.options.policy is not None:
+            if bound.options.policy is not None and not node.is_body:  # a pipeline's is about runs of it
                 node.trials = Trials(bound.options.policy)
             self.nodes.append(node)
             self.by_invocation[invocation] = node
