@@ -267,7 +267,8 @@ class Drives:
         if _driven_here.setdefault(place, mine) is not mine:
             return None
         try:
-            graph = wired(prepared_again(work, history.started), self._replaced)
+            prepared = prepared_again(work, history.started)
+            graph = wired(prepared, self._replaced)
             await self._means.supplies.check(graph.works())
             self._means.gate.check(graph.nodes)
             refuse_redoing(graph, history, redone)
@@ -278,7 +279,7 @@ class Drives:
             if judged.position is None:
                 return None
             await self._stack.log.durable(judged.position)
-            return await self._resume_run(run_id, work, graph)
+            return await self._resume_run(run_id, prepared, graph)
         finally:
             if _driven_here.get(place) is mine:
                 del _driven_here[place]
