@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from anyio.abc import TaskGroup
 
 from ashore.calls import current_scope
@@ -24,6 +25,7 @@ from ashore.events import (
     Arrivals,
     EffectAnswered,
     EffectsAllowed,
+    ElementsRan,
     EnvironmentSeen,
     Event,
     Invoked,
@@ -33,10 +35,11 @@ from ashore.events import (
     encode,
 )
 from ashore.graph import Graph
-from ashore.ids import RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
+from ashore.histories import History
+from ashore.ids import NO_KEY, RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
 from ashore.notices import log
 from ashore.replacing import Replacements
-from ashore.runs import Driven, History, Run
+from ashore.runs import Driven, Run
 from ashore.stack import Stack
 from ashore.starting import About, Prepared, first_events, invoked, prepared_again, wired
 from ashore.targets import target_of
@@ -57,6 +60,8 @@ class Fork(NamedTuple):
 
     parent: RunId
     without_effects: bool
+    given: Sequence[Event] = ()
+    """Outcomes that it has from the start: events of the other run, with the calls that they are about."""
 
 
 class Drives:
@@ -131,10 +136,12 @@ class Drives:
         drive = self._drive(run, graph, without_effects=fork is not None and fork.without_effects)
         drive.entrance = entrance
         now = self._stack.ports.clock.now()
-        about = About(self._stack.home.root, environment, now, key, arrivals, *(fork or ()))
+        about = About(self._stack.home.root, environment, now, key, arrivals, *(fork or ())[:2])
         drive.journal.record(first_events(run, prepared, owner, about))
         for event in invoked(run, graph):
             drive.journal.record(event)
+        if fork is not None and fork.given:
+            _give(drive, fork.given)
         return drive
 
     def _drive(self, run: RunId, graph: Graph, *, without_effects: bool = False) -> Drive:
@@ -314,6 +321,25 @@ class Drives:
             drive.cancel()  # asked for while nobody drove it
         drive.entrance = prepared.entrance
         return self._go(drive, prepared.work)
+
+
+def _give(drive: Drive, given: Sequence[Event]) -> None:
+    """State outcomes that a run has from the start, and let it find them as if they were its own."""
+    known = drive.graph.by_invocation
+    events: list[Event] = []
+    for event in given:
+        if isinstance(event, Invoked):  # calls that a body has yet to make are stated with their outcomes
+            calls = tuple([call for call in event.calls if call.invocation not in known])
+            event = msgspec.structs.replace(event, calls=calls)
+            if not calls:
+                continue
+        events.append(msgspec.structs.replace(event, run=drive.run))
+    for event in events:
+        if isinstance(event, ElementsRan):
+            drive.journal.record_elements(event, [NO_KEY] * len(event.indices))
+        else:
+            drive.journal.record(event)
+    drive.recall(events)
 
 
 def refuse_effects(works: Sequence[Work[Any, Any]]) -> None:

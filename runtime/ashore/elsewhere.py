@@ -11,9 +11,10 @@ from ashore.driving import Drives
 from ashore.engine.waits import asked_of
 from ashore.errors import AshoreError
 from ashore.events import HELD, Answered, CancelAsked, Event, RunEnded, RunSpace, decode, encode
+from ashore.histories import Ending, History
 from ashore.ids import RunId
 from ashore.notices import log
-from ashore.runs import Ending, History, Run, Watched
+from ashore.runs import Run, Watched
 from ashore.stack import Stack
 from ashore.works import Work
 from ashore_stores.errors import StoreError

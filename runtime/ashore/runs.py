@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
 from importlib import import_module
 from os import PathLike
@@ -12,14 +12,13 @@ import anyio
 
 from ashore import html
 from ashore.answers import answer_run
-from ashore.engine.failures import exception_of
 from ashore.engine.loop import Drive
 from ashore.engine.values import load_blobs, load_output
 from ashore.errors import RunCancelled, RunFailed
-from ashore.events import Adopted, ElementsRan, Event, Failure, Held, Redone, RunEnded, RunStarted, StepFailed, decode
+from ashore.events import Adopted, Event, Held, Redone, RunEnded, decode
+from ashore.histories import Ending, History
 from ashore.holding import held_error
-from ashore.ids import InvocationId, RunId
-from ashore.redoing import without
+from ashore.ids import RunId
 from ashore.results import decode_result, outputs_in
 from ashore.saying import Logs, logs_in
 from ashore_stores.artifacts.base import ArtifactStore
@@ -30,7 +29,7 @@ from ashore_stores.ports import Clock
 if TYPE_CHECKING:
     from ashore.driving import Drives
     from ashore.handles import Handle
-    from ashore.questions import Code, Diff, Reason, Verified, Why
+    from ashore.questions import Code, Diff, Reason, Reproduced, Verified, Why
     from ashore.works import Step, Work
 
 T = TypeVar("T")
@@ -42,14 +41,6 @@ class Happened(NamedTuple):
 
     position: int
     event: Event
-
-
-class Ending(NamedTuple):
-    """How a run ended."""
-
-    state: str
-    result: bytes
-    errors: tuple[Exception, ...]
 
 
 class Course(Protocol):
@@ -247,6 +238,16 @@ class Run(Generic[T_co]):
         answer: Verified = await _questions().verify_run(self, pipeline)
         return answer
 
+    async def reproduce(self, pipeline: Work[Any, Any] | None = None, /) -> Reproduced:
+        """Run it once more and wait for its end: nothing is reused, sources give what is recorded, and the contents are compared.
+
+        Steps that act on the world are not called: they give what is recorded, too. The new run's parent is this one; what it makes
+        is what is reused from now on, as after a refresh. Raises `GraphError` if it has not ended, or if a step would act on the
+        world.
+        """
+        answer: Reproduced = await _questions().reproduce_run(self, pipeline)
+        return answer
+
     async def export(self, path: str | PathLike[str]) -> None:
         """Write its history into one file, for `ashore.testing.replay(path)`. Values that are blobs stay where they are."""
         await _questions().export_run(self, path)
@@ -370,79 +371,6 @@ class Driven:
     async def cancel(self) -> None:
         self.drive.cancel()
         await self.finished.wait()
-
-
-class History:
-    """What is known of a run from its recorded events."""
-
-    def __init__(self) -> None:
-        self.started: RunStarted | None = None
-        self.owner = b""
-        self.ending: Ending | None = None
-        self.held: list[Held] = []
-        """Why nothing of it executes now; empty if it is not held."""
-        self.events: list[Event] = []
-        """Those that count, in their order, up to its end."""
-        self.refreshed: set[str] = set()
-        """Steps that were to be called again when it went on after its end."""
-        self._failed: dict[InvocationId, StepFailed] = {}
-        self._elements: dict[InvocationId, dict[int, Failure]] = {}
-        """What failed elements of fan-outs."""
-
-    @classmethod
-    def of(cls, frames: list[Frame], run: RunId) -> History:
-        history = cls()
-        for frame in frames:
-            for event in decode(frame.batch.body, frame.count):
-                if getattr(event, "run", None) == run:
-                    history.receive(event)
-        return history
-
-    def receive(self, event: Event) -> None:
-        if isinstance(event, Adopted | Redone):
-            self._taken_over(event)
-        if self.ending is None:
-            self.events.append(event)
-        if isinstance(event, RunStarted):
-            self.started = event
-            self.owner = event.owner
-        elif isinstance(event, Held):
-            self.held.append(event)
-        elif isinstance(event, StepFailed):
-            self._failed[event.invocation] = event
-        elif isinstance(event, ElementsRan) and event.failed:
-            self._elements.setdefault(event.invocation, {}).update(event.failed)
-        elif isinstance(event, RunEnded):
-            self.ending = Ending(event.state, event.result, tuple(self._errors(event)))
-            self.held.clear()
-
-    def _taken_over(self, event: Adopted | Redone) -> None:
-        """It has another owner. If it had ended, that does not count any more, nor do some outcomes."""
-        self.owner = event.owner
-        self.held.clear()
-        if isinstance(event, Adopted):
-            return
-        self.events = without(self.events, event)
-        self.ending = None
-        self.refreshed.update(event.refreshed)
-        for name in event.invocations:
-            self._failed.pop(name, None)
-            self._elements.pop(name, None)
-
-    @property
-    def rest(self) -> Ending | None:
-        """How it ended, or that it is held."""
-        if self.ending is None and self.held and self.started is not None:
-            return Ending("held", b"", (held_error(self.started.run, self.started.pipeline, self.held),))
-        return self.ending
-
-    def _errors(self, ended: RunEnded) -> Iterator[Exception]:
-        """What failed it."""
-        for name in ended.failed:
-            if name in self._failed:
-                yield exception_of(self._failed[name].failure, self._elements.get(name))
-        if ended.failure is not None:
-            yield exception_of(ended.failure)
 
 
 class Watched:

@@ -31,6 +31,7 @@ HELPS = [
     ["code"],
     ["debug"],
     ["verify"],
+    ["reproduce"],
     ["export"],
     ["fork"],
     ["log"],

@@ -13,8 +13,9 @@ from ashore.catalogue.naming import SHORT
 from ashore.catalogue.showing import run_html, runs_html
 from ashore.errors import AshoreError, NotFound, RunCancelled, RunFailed, RunHeld, StepFailure
 from ashore.handles import Handle
+from ashore.histories import Ending, History
 from ashore.ids import RunId
-from ashore.runs import Ending, History, Run
+from ashore.runs import Run
 from ashore.works import Step, Work
 from ashore_stores.keys import START
 from ashore_stores.logs.base import EventLog

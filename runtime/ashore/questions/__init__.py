@@ -19,6 +19,8 @@ from ashore.questions.going import fork_run as fork_run
 from ashore.questions.going import resume_run as resume_run
 from ashore.questions.held import StepHeld as StepHeld
 from ashore.questions.reading import past_run as past_run
+from ashore.questions.reproducing import Reproduced as Reproduced
+from ashore.questions.reproducing import reproduce_run as reproduce_run
 from ashore.questions.verifying import Finding as Finding
 from ashore.questions.verifying import Verified as Verified
 from ashore.questions.why import Reason as Reason

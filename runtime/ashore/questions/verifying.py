@@ -173,7 +173,8 @@ def _order(events: Sequence[Event], facts: Facts) -> Iterator[Finding]:
         settled.add(event.invocation)
         if isinstance(event, StepRan):
             done.add(event.invocation)
-            yield from _too_early(one, facts, done)
+            if event.key or not event.reused_run:  # else it was given from the start, as a reproduction's sources are
+                yield from _too_early(one, facts, done)
 
 
 def _too_early(one: Invocation, facts: Facts, done: set[bytes]) -> Iterator[Finding]:
@@ -191,7 +192,7 @@ def _too_early(one: Invocation, facts: Facts, done: set[bytes]) -> Iterator[Find
 def _reuses(facts: Facts, made: Mapping[CacheKey, Sequence[Made]]) -> Iterator[Finding]:
     for one in facts:
         outcome = one.outcome
-        if isinstance(outcome, StepRan) and outcome.reused_run:
+        if isinstance(outcome, StepRan) and outcome.reused_run and outcome.key:  # without one it was given, not looked up
             content = tuple(output.identity for output in outcome.outputs)
             if not _stands(made.get(outcome.key, ()), outcome.reused_run, content):
                 yield Finding("reuse", one.name, f"run {outcome.reused_run[:SHORT]} has no such output under its key on record")

@@ -9,7 +9,7 @@ from ashore.catalogue import of_stack
 from ashore.faces.cli.naming import found_run
 from ashore.faces.cli.session import Session, commanded, opened
 from ashore.faces.cli.settings import DONE, Settings
-from ashore.runs import History
+from ashore.histories import History
 
 
 def approve(settings: Settings, run: str, question: str | None, deny: bool) -> int:

@@ -247,6 +247,17 @@ def verify(run: str, target: str | None) -> int:
 
 
 @commands.command()
+@click.argument("run", default="@last")
+@click.option("--target", metavar="TARGET", help="Where the code is now. [default: where it was]")
+def reproduce(run: str, target: str | None) -> int:
+    """Run it once more with its sources as recorded and nothing reused, and compare. Exit code 1 if a step differs.
+
+    [default: @last]
+    """
+    return _do("deriving:reproduce", run=run, target=target)
+
+
+@commands.command()
 @click.argument("run")
 @click.argument("path")
 def export(run: str, path: str) -> int:

@@ -10,7 +10,7 @@ from ashore.faces.cli.session import Session, commanded, opened
 from ashore.faces.cli.settings import DONE, Settings
 from ashore.faces.cli.terminal import DIM
 from ashore.faces.cli.texts import SHORT
-from ashore.runs import History
+from ashore.histories import History
 from ashore.saying import Logs, Said, logs_in
 
 
