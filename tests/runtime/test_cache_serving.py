@@ -8,6 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ashore import File, GraphError, Handle, Run, RunFailed, Runtime, Secret, each, pipeline, secret, step
 from ashore.engine.flights import Flights
@@ -238,6 +240,52 @@ async def test_sources_run_always_unless_they_say_so_and_cache_false_keeps_nothi
     assert await retrain("mon") == await retrain("mon") == "score of model 1 of mon"
     assert OUTSIDE.taken() == ["fit", "kept", "score"]
     assert [event.key for event in await outcomes(rt, "never")] == [b"", b""]
+
+
+class Model:
+    """What must be served: of each key the last result that was made, unless it is too old or a refresh is asked for."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.made: dict[int, int] = {}
+        self.calls: dict[int, int] = {}
+
+    def run(self, numbers: list[int], *, is_refresh: bool) -> list[str]:
+        for number in dict.fromkeys(numbers):
+            if is_refresh or number not in self.made or self.now - self.made[number] > 24:
+                self.made[number] = self.now
+                self.calls[number] = self.calls.get(number, 0) + 1
+        return [f"{number} {self.calls[number]}" for number in numbers]
+
+
+DEEDS: st.SearchStrategy[tuple[str, int, list[int]]] = st.one_of(
+    st.tuples(st.sampled_from(["run", "run", "refresh"]), st.integers(0, 2), st.lists(st.integers(1, 2), min_size=1, max_size=3)),
+    st.tuples(st.just("wait"), st.integers(1, 30), st.just([])),
+)
+
+
+@given(st.lists(DEEDS, max_size=12))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_happens_the_right_result_is_served(deeds: list[tuple[str, int, list[int]]]) -> None:
+    OUTSIDE.reset()
+    anyio.run(_happen, deeds)
+
+
+async def _happen(deeds: list[tuple[str, int, list[int]]]) -> None:
+    """In three runtimes, each of which remembers what it was the last to know; and then in one that remembers nothing."""
+    clock, model = ManualClock(), Model()
+    stack = MemoryStack(clock=clock)
+    async with Runtime(stack) as one, Runtime(stack) as two, Runtime(stack) as three:
+        for deed, which, numbers in deeds:
+            if deed == "wait":
+                await clock.advance(f"{which}h")
+                model.now += which
+                continue
+            call = many(numbers).refresh() if deed == "refresh" else many(numbers)
+            run = await (one, two, three)[which].start(call)
+            assert await run == model.run(numbers, is_refresh=deed == "refresh")
+    async with Runtime(stack):
+        assert await many([1, 2]) == model.run([1, 2], is_refresh=False)
 
 
 # Refresh.
