@@ -7,6 +7,7 @@ from typing import Final
 
 from ashore.environment import who_am_i
 from ashore.events import (
+    HELD,
     Adopted,
     ElementsRan,
     Event,
@@ -29,9 +30,9 @@ CANCELLED: Final = "cancelled"
 
 
 async def cancel_abandoned(stack: Stack, run: RunId) -> bool:
-    """End a run that nobody alive drives; its end is durable then. False if somebody alive drives it, or it has ended.
+    """End a run that nobody alive drives, or that is held; its end is durable then.
 
-    It is taken over as by whoever would go on with it: by a claim, which fences the dead owner.
+    False if somebody alive drives it, or it has ended. It is taken over as by whoever would go on with it: by a claim, which fences the dead owner.
     """
     await stack.log.refresh()
     log, topic = stack.log, run.encode()
@@ -42,8 +43,10 @@ async def cancel_abandoned(stack: Stack, run: RunId) -> bool:
     who = who_am_i(me, stack.ports.disk.process(), now)
     events: list[Event] = [who, Adopted(run, me, owner, now), *_skipped(await _events_about(log, run), run)]
     events.append(RunEnded(run, CANCELLED, now))
-    entries = (Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b""), Entry(Space.OWNERS, owner, _FENCED))
-    batch = Batch(encode(events), len(events), entries=entries, topics=(topic,))
+    entries = [Entry(RunSpace.OPEN_RUNS, topic, b""), Entry(RunSpace.CANCELS, topic, b"")]
+    if owner != HELD:
+        entries.append(Entry(Space.OWNERS, owner, _FENCED))
+    batch = Batch(encode(events), len(events), entries=tuple(entries), topics=(topic,))
     (judged,) = await log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
     if judged.position is None:
         return False

@@ -59,7 +59,6 @@ def make(n: int = 4) -> Handle[int]:
 @step
 async def waits() -> int:
     import anyio
-    Path("waiting").touch()
     await anyio.sleep(600)
     return 1
 
@@ -70,6 +69,16 @@ def after(n: int) -> int:
 @pipeline
 def wait() -> Handle[int]:
     return after(waits())
+
+@step(effects=True)
+async def charges() -> int:
+    import anyio
+    await anyio.sleep(600)
+    return 1
+
+@pipeline
+def pay() -> Handle[int]:
+    return after(charges())
 """
 
 Ashore = Callable[..., Any]
@@ -322,11 +331,14 @@ def test_a_damaged_home_is_a_finding_not_a_crash(root: Path, ashore: Ashore) -> 
 # --- cancel ---
 
 
-def begun(root: Path) -> subprocess.Popen[str]:
-    """A process that drives a run of `wait`, once its step waits."""
-    (root / "waiting").unlink(missing_ok=True)
+def begun(root: Path, pipeline: str = "wait") -> subprocess.Popen[str]:
+    """A process that drives a run, once that has begun."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "ashore", "run", "p.py:wait"], cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "ashore", "run", f"p.py:{pipeline}"],
+        cwd=root,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -366,6 +378,22 @@ def test_a_run_whose_process_died_is_ended_here(root: Path, ashore: Ashore, driv
     assert shown["pid"] == os.getpid()
     assert ashore("doctor").err == "all is well\n"
     assert ashore("log", "verify").err.endswith("no damage\n")
+
+
+def test_a_run_that_is_held_is_told_of_and_cancelled(root: Path, ashore: Ashore) -> None:
+    process = begun(root, "pay")
+    while '"StepStarted"' not in ashore("log", "@last:pay", "--json").out:
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    main(["resume", "@last:pay"])
+    assert json.loads(ashore("show", "@last:pay", "--json").out)["state"] == "held"
+    said = ashore("doctor")
+    assert " of pay is held: " in said.out
+    assert "note     runs" in said.out
+    assert ashore("cancel", "@last:pay").err.endswith(" of pay is cancelled\n")
+    assert json.loads(ashore("show", "@last:pay", "--json").out)["state"] == "cancelled"
+    assert {line.split()[0] for line in ashore("doctor").out.splitlines()} == {"ok"}
 
 
 def test_what_is_over_stays_as_it_is(ashore: Ashore) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from ashore.abandoned import cancel_abandoned
 from ashore.catalogue import PastRun
@@ -16,6 +16,8 @@ from ashore.faces.cli.texts import SHORT
 from ashore.runtime import Runtime
 from ashore.stack import Stack
 
+_OPEN: Final = ("running", "held")
+
 
 def cancel(settings: Settings, run: str, no_wait: bool) -> int:
     """Cancel a run; the exit code."""
@@ -26,7 +28,7 @@ async def _cancel(name: str, no_wait: bool, session: Session) -> int:
     async with catalogued(session) as (catalogue, stack):
         run = await found_run(catalogue, name)
         was = run.state
-        state = was if was != "running" else await _ended(session, stack, run, no_wait=no_wait)
+        state = was if was not in _OPEN else await _ended(session, stack, run, no_wait=no_wait)
     if session.settings.json:
         session.terminal.record({"run": run.id, "pipeline": run.pipeline, "was": was, "state": state})
     else:
@@ -35,7 +37,7 @@ async def _cancel(name: str, no_wait: bool, session: Session) -> int:
 
 
 def _told(was: str, state: str) -> str:
-    if was != "running":
+    if was not in _OPEN:
         return f"was {was} already" if was == "cancelled" else f"is over already: {was}"
     return "is asked to end" if state == "running" else f"is {state}"
 
@@ -50,7 +52,9 @@ async def _ended(session: Session, stack: Stack, run: PastRun[Any], *, no_wait: 
                 return asked.state
             session.terminal.status(f"waiting for run {run.id[:SHORT]} to end")
             try:
-                return await asked.wait()
+                state = await asked.wait()
+                if state not in _OPEN:
+                    return state
             except AshoreError:
                 if await is_driven(stack.log, run):
                     raise

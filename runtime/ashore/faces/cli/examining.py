@@ -16,6 +16,7 @@ OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 _RUNS_SHOWN: Final = 3
 _OWNERS: Final = "select lower(hex(id)) as id, pid, host, user, command, at from owner order by at"
+_HELD: Final = "select id, pipeline, error from runs where state = 'held' order by no desc"
 _OPEN: Final = "select id, pipeline from runs where state = 'running' order by no desc"
 
 
@@ -42,6 +43,8 @@ async def examine_record(stack: Stack) -> AsyncIterator[Finding]:
             async for finding in _daemons(stack.log, owners):
                 yield finding
             yield await _runs(stack.log, catalogue)
+            async for finding in _held(catalogue):
+                yield finding
         except StoreError as error:
             yield Finding("record", PROBLEM, f"cannot be read: {error}", "Look it through for damage: ashore log verify")
 
@@ -127,3 +130,10 @@ async def _runs(log: EventLog, catalogue: Catalogue) -> Finding:
     more = f" and {len(lost) - _RUNS_SHOWN} more" if len(lost) > _RUNS_SHOWN else ""
     mend = "Serve their pipelines, start them again under their keys, or give them up: ashore cancel RUN"
     return Finding("runs", PROBLEM, f"{plural(len(lost), 'run')} that nobody drives: {shown}{more}", mend)
+
+
+async def _held(catalogue: Catalogue) -> AsyncIterator[Finding]:
+    """Runs that wait for somebody to say what came of an attempt."""
+    for row in (await catalogue.sql(_HELD)).records()[:_RUNS_SHOWN]:
+        what = f"run {row['id'][:SHORT]} of {row['pipeline']} is held{': ' + row['error'] if row['error'] else ''}"
+        yield Finding("runs", NOTE, what, f"ashore resume {row['id'][:SHORT]} --done VALUE, or --again; or ashore cancel")
