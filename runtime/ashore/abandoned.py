@@ -32,7 +32,8 @@ CANCELLED: Final = "cancelled"
 async def cancel_abandoned(stack: Stack, run: RunId) -> bool:
     """End a run that nobody alive drives, or that is held; its end is durable then.
 
-    False if somebody alive drives it, or it has ended. It is taken over as by whoever would go on with it: by a claim, which fences the dead owner.
+    False if somebody alive drives it, or it has ended. It is taken over as by whoever would go on with it: by a claim, which
+    fences the dead owner.
     """
     await stack.log.refresh()
     log, topic = stack.log, run.encode()
