@@ -468,3 +468,30 @@ def with_failures(offset: int) -> Any:
 def test_resumed_after_each_event_the_missing_elements_run_and_nothing_else(made: Any) -> None:
     proven = assert_resumes(made(3), schedules=4)
     assert proven.crashes > 20
+
+
+# In bodies that decide while they run.
+
+
+@pipeline
+async def deciding(offset: int) -> Any:
+    kept = noted(each(numbers_as_they_come()))
+    first = await total(double(each(kept)))
+    try:
+        await noted(each([offset, 4, 6, 4], on_error="collect"))
+    except ElementsFailed as error:
+        first += len(error.failures)
+    later = double(each(kept))  # its elements are all there
+    return first, [item async for item in later], await add(*each.product(kept, [offset, 5]))
+
+
+async def test_a_body_goes_over_fan_outs(rt: Runtime) -> None:
+    run = await rt.start(deciding(3))
+    first, later, combined = await run
+    assert first == 20 + 2
+    assert later == [2, 4, 4, 10]
+    assert combined == [4, 6, 5, 7, 5, 7, 8, 10]
+
+
+def test_a_body_that_goes_over_fan_outs_resumes() -> None:
+    assert assert_resumes(deciding(3), schedules=3).crashes > 20
