@@ -247,6 +247,31 @@ async def test_no_more_than_the_limit_are_under_way(rt: Runtime) -> None:
     assert most == [4]
 
 
+async def test_progress_is_told_as_counts_by_state(rt: Runtime) -> None:
+    gate, stuck = anyio.Event(), anyio.Event()
+
+    @step
+    async def picky(x: int) -> int:
+        if x == 2:
+            raise ValueError("two")
+        if x == 4:
+            stuck.set()
+            await gate.wait()
+        return x
+
+    @pipeline
+    def staged() -> Any:
+        return double(each(picky(each(range(6), on_error="skip", limit=1))))
+
+    run = await rt.start(staged())
+    with anyio.fail_after(BOUND):
+        await stuck.wait()
+        assert run.elements(picky) == {"done": 3, "failed": 1, "left out": 0, "running": 1, "waiting": 1}
+        gate.set()
+        await run
+    assert run.elements("double") == {"done": 5, "failed": 0, "left out": 1, "running": 0, "waiting": 0}
+
+
 # Iterators.
 
 

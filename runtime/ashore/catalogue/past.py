@@ -53,6 +53,9 @@ class Recorded:
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
 
+    def elements(self, step: str) -> dict[str, int]:
+        return {}
+
     async def wait(self) -> Ending:
         """Its end; waits for it if it is still under way somewhere."""
         frames = await self._log.about(self._run.encode())
@@ -127,6 +130,12 @@ class PastRun(Run[T_co], Generic[T_co]):
         self.arrivals: Arrivals | None = None
         if row["trigger"] is not None:
             self.arrivals = Arrivals(row["trigger"], row["arrivals_after"], row["arrivals_upto"])
+
+    def elements(self, step: Work[Any, Any] | str) -> dict[str, int]:
+        """The elements of a step's fan-outs by state."""
+        name = step if isinstance(step, str) else step.name
+        fans = [one.elements for one in self.invocations if one.step == name and one.elements is not None]
+        return {state: sum(getattr(fan, state) for fan in fans) for state in ("done", "cached", "failed")} if fans else {}
 
     @property
     def took(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
 from ashore.engine.columns import FRAME
@@ -10,7 +10,7 @@ from ashore.engine.failures import exception_of
 from ashore.engine.fanout import Element, FanOut
 from ashore.engine.feeds import Taken
 from ashore.engine.journal import Journal
-from ashore.engine.state import DONE
+from ashore.engine.state import DONE, fan_of
 from ashore.errors import ElementsFailed
 from ashore.events import ElementsTaken, Failure, Output
 from ashore.graph import Node, Ref
@@ -134,14 +134,17 @@ class FanOuts:
         self._written = now
         return True
 
-    def counts(self, node: Node) -> dict[str, int]:
-        """The elements of a fan-out by state, as far as they are known."""
-        fan, fanout = node.elements, self._open.get(node.index)
+    def counts(self, nodes: Iterable[Node]) -> dict[str, int]:
+        """The elements of these fan-outs by state, as far as they are known."""
         counts = {"done": 0, "failed": 0, "left out": 0, "running": 0, "waiting": 0}
-        if fan is not None:
-            counts |= {"done": fan.elements - len(fan.failed), "failed": len(fan.failed), "left out": len(fan.left_out)}
-            running = counts["running"] = fanout.under_way if fanout is not None else 0
-            counts["waiting"] = 0 if fan.count is None else fan.count - fan.settled - running
+        for node in nodes:
+            fan, fanout = fan_of(node), self._open.get(node.index)
+            running = fanout.under_way if fanout is not None else 0
+            counts["done"] += fan.elements - len(fan.failed)
+            counts["failed"] += len(fan.failed)
+            counts["left out"] += len(fan.left_out)
+            counts["running"] += running
+            counts["waiting"] += max(0, (fan.count or 0) - fan.settled - running)
         return counts
 
     # One by one.
