@@ -66,8 +66,6 @@ class Course(Protocol):
 
     def counts(self) -> dict[str, int]: ...
 
-    def elements(self, step: str) -> dict[str, int]: ...
-
 
 class Loadable(Protocol[T_co]):
     """Something that was made."""
@@ -151,7 +149,8 @@ class Run(Generic[T_co]):
 
     def elements(self, step: Work[Any, Any] | str) -> dict[str, int]:
         """The elements of a step's fan-outs by state, as far as this process has seen."""
-        return self._course.elements(step if isinstance(step, str) else step.name)
+        name, course = step if isinstance(step, str) else step.name, self._course
+        return course.drive.outcomes.fanouts.counts(name) if isinstance(course, Driven) else {}
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self._value().__await__()
@@ -359,10 +358,6 @@ class Driven:
     def counts(self) -> dict[str, int]:
         return self.drive.counts()
 
-    def elements(self, step: str) -> dict[str, int]:
-        nodes = [node for node in self.drive.machine.nodes if node.fan and node.work.name == step]
-        return self.drive.outcomes.fanouts.counts(nodes)
-
     async def wait(self) -> Ending:
         await self.finished.wait()
         if self.drive.trouble is not None:
@@ -410,9 +405,6 @@ class Watched:
         return self.history.rest.state if self.history.rest else "running"
 
     def counts(self) -> dict[str, int]:
-        return {}
-
-    def elements(self, step: str) -> dict[str, int]:
         return {}
 
     def receive(self, event: Event) -> None:

@@ -53,9 +53,6 @@ class Recorded:
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
 
-    def elements(self, step: str) -> dict[str, int]:
-        return {}
-
     async def wait(self) -> Ending:
         """Its end; waits for it if it is still under way somewhere."""
         frames = await self._log.about(self._run.encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from ashore.engine.columns import FRAME
@@ -37,6 +37,10 @@ class Ends(Protocol):
 
     def is_ready(self, fanout: FanOut) -> None:
         """An element of it may be taken up."""
+
+    def fan_outs(self, step: str) -> list[Node]:
+        """The fan-outs of this step."""
+        ...
 
 
 class FanOuts:
@@ -134,10 +138,10 @@ class FanOuts:
         self._written = now
         return True
 
-    def counts(self, nodes: Iterable[Node]) -> dict[str, int]:
-        """The elements of these fan-outs by state, as far as they are known."""
+    def counts(self, step: str) -> dict[str, int]:
+        """The elements of a step's fan-outs by state, as far as they are known."""
         counts = {"done": 0, "failed": 0, "left out": 0, "running": 0, "waiting": 0}
-        for node in nodes:
+        for node in self._ends.fan_outs(step):
             fan, fanout = fan_of(node), self._open.get(node.index)
             running = fanout.under_way if fanout is not None else 0
             counts["done"] += fan.elements - len(fan.failed)

@@ -179,6 +179,9 @@ class Outcomes:
         self._skipped(skipped for skipped in self._machine.skipped(node) if skipped is not node)
         self._go_on()
 
+    def fan_outs(self, step: str) -> list[Node]:
+        return [node for node in self._machine.nodes if node.fan and node.work.name == step]
+
     def is_ready(self, fanout: FanOut) -> None:
         self._machine.ready.append(fanout)  # type: ignore[arg-type]  # the pump takes both
         self._more()
