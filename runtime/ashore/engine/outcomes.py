@@ -224,8 +224,8 @@ class Outcomes:
             self._more()
 
     def _ready_at(self, node: Node) -> float:
-        """When the last input was there."""
-        latest = self._begun
+        """When it was asked for and the last input was there."""
+        latest = node.asked or self._begun
         for argument in node.arguments:
             for source in argument.sources:
                 if type(source) is Ref:

@@ -118,6 +118,7 @@ class Node:
 
     __slots__ = (
         "arguments",
+        "asked",
         "attempt",
         "because",
         "body",
@@ -135,7 +136,6 @@ class Node:
         "key",
         "missing",
         "outputs",
-        "ready_at",
         "reused_run",
         "scope",
         "shared",
@@ -170,17 +170,17 @@ class Node:
         self.failure: Failure | None = None
         self.because: list[InvocationId] = []
         self.reused_run = RunId("")
-        self.ready_at = 0.0
         self.attempt = 1
         self.trials: Trials | None = None
         """Its attempts, if the step asks for anything around its call (or an earlier attempt left something to go on from)."""
         self.shared: Any = UNSET
         """The loaded value, if it is immutable and may be handed to every consumer."""
-        # The engine's, where a body decides: which one asked for it, what waits for its outcome there, and how many values
-        # the body had been given, if this may be made of them.
+        # The engine's, where a body decides: which one asked for it and when, what waits for its outcome there, and how many
+        # values the body had been given, if this may be made of them.
         self.body: Any = None
         self.waiters: Any = None
         self.given = 0
+        self.asked = 0.0
 
     @property
     def is_body(self) -> bool:

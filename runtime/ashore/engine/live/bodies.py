@@ -281,11 +281,13 @@ class Bodies:
                 if node.given:
                     awaited += node.body.given.untold()
             parts.journal.record(Invoked(parts.run, tuple([call_of(node) for node in new]), awaited))
+        now = self.means.ports.clock.now()
         for node in nodes:
+            node.asked = now
             for skipped in parts.machine.admit(node):
                 parts.journal.record(StepSkipped(parts.run, skipped.invocation, tuple(skipped.because)))
             if self._refused and node.work in self._refused:
-                parts.outcomes.broke(node, self._refused[node.work], self.means.ports.clock.now())
+                parts.outcomes.broke(node, self._refused[node.work], now)
 
     def _introduce(self, work: Work[Any, Any], waiting: list[Node]) -> None:
         """The first call of a step waits, with all after it, until its code is known."""
