@@ -11,7 +11,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ashore import File, Handle, InsideLoop, Resource, current, each, pipeline, resource, step
+import ashore
+from ashore import File, Handle, InsideLoop, Resource, approval, current, each, pipeline, resource, step
 from ashore.engine.state import Machine
 from ashore.events import Failure, StepFailed, StepRan, StepStarted
 from ashore.ids import InvocationId, RunId
@@ -72,7 +73,7 @@ def test_a_single_step_is_a_run_as_well() -> None:
 
 def test_each_crash_is_at_another_event_and_resumed_by_another_process() -> None:
     """What the log has after the crash is the prefix that was asked for, and the rest is written by somebody else."""
-    trial = _Trial(sums(2), None, None, {})
+    trial = _Trial(sums(2), None, None, None, {})
     trial._call.claim()
     whole = trial.whole(3)
     for crash in whole.crashes(with_late=False):
@@ -183,7 +184,7 @@ def test_what_the_dead_process_does_in_its_finally_blocks_does_not_count() -> No
             charges["cleaned up"] += 1
         return order
 
-    trial = _Trial(cleans("a"), charges, None, {})
+    trial = _Trial(cleans("a"), charges, None, None, {})
     trial._call.claim()
     assert trial.resumed(1, Crash(5)).effects == {"cleaned up": 1}  # of the second life
 
@@ -216,6 +217,27 @@ def test_values_may_be_compared_by_the_users_own_measure() -> None:
     with pytest.raises(AssertionError):
         assert_resumes(draw(1), schedules=2)
     assert_resumes(draw(1), schedules=2, same=lambda one, other: abs(one - other) < 0.1)
+
+
+@pipeline
+async def asks(n: int) -> str:
+    await ashore.sleep("1d")
+    if await approval("double?", timeout="2d"):
+        return f"doubled: {await double(n)}"
+    return "as it is"
+
+
+@pipeline
+async def waits_for_ever() -> bool:
+    return await approval("really?")
+
+
+def test_questions_are_answered_as_they_are_asked() -> None:
+    assert assert_resumes(asks(4), schedules=2, approve=True).value == "doubled: 8"
+    assert assert_resumes(asks(4), schedules=2, approve=False).value == "as it is"
+    assert assert_resumes(asks(4), schedules=1).value == "as it is"  # nobody answers in two days
+    with pytest.raises(AssertionError, match="comes to rest"):
+        assert_resumes(waits_for_ever(), schedules=1)
 
 
 # Code that real steps have inside.

@@ -149,7 +149,7 @@ def test_a_resumed_run_makes_again_what_it_needs_and_no_more() -> None:
     proof = assert_resumes(sums(4), schedules=1)
     assert proof.value == {"all": 6, "first": 2, "second": 10}
     assert assert_resumes(by_body(4), schedules=1).value == 18
-    trial = _Trial(sums(4), None, None, {})
+    trial = _Trial(sums(4), None, None, None, {})
     trial._call.claim()
     whole = trial.whole(1)
     last = max(place for place, event in enumerate(whole.log) if isinstance(event, StepRan))

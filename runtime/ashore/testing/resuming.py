@@ -7,10 +7,14 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from ashore.errors import InsideLoop
+import anyio
+
+from ashore.answers import questions_in
+from ashore.errors import AnsweredAlready, InsideLoop, NotFound
 from ashore.events import Event, StepFailed, StepRan, StepStarted, decode
 from ashore.handles import Handle
 from ashore.notices import silence
@@ -62,7 +66,7 @@ class _End:
         return f"{self.state}, with {self.value!r}" if self.state == "done" else self.state
 
 
-def assert_resumes(  # the front of a proof: what it is about, how much of it, and what it needs
+def assert_resumes(  # noqa: PLR0913  # the front of a proof: what it is about, how much of it, and what it needs
     call: Handle[Any],
     /,
     *,
@@ -70,6 +74,7 @@ def assert_resumes(  # the front of a proof: what it is about, how much of it, a
     effects: Counter[Any] | None = None,
     fresh: Callable[[], object] | None = None,
     may_hold: bool = False,
+    approve: bool | None = None,
     same: Callable[[Any, Any], bool] | None = None,
     **runtime: Any,
 ) -> Resumed:
@@ -86,8 +91,9 @@ def assert_resumes(  # the front of a proof: what it is about, how much of it, a
     before the next event was written. Nothing may have happened more often than without a crash, nor less. With
     `may_hold`, a run may come to rest instead, for want of knowing what became of an effect that was under way.
 
-    `fresh` is called before each history, to set the outside back; `same(value, resumed)` compares values that are not equal by
-    content; all else is for the `Runtime`: `resources=`, `secrets=`, `replace=`.
+    `approve` is the answer to each `approval` that the pipeline asks for; without one nobody answers. `fresh` is called before
+    each history, to set the outside back. `same(value, resumed)` compares values that are not equal by content. All else is
+    for the `Runtime`: `resources=`, `secrets=`, `replace=`.
 
     It makes about `schedules` times the number of events as many histories: seconds for a small pipeline. It has a loop of
     its own, without sockets: replace the steps that talk to others. Call it from a plain `def test_...`.
@@ -95,7 +101,7 @@ def assert_resumes(  # the front of a proof: what it is about, how much of it, a
     call.claim()
     _check_place()
     with silence():
-        return _prove(_Trial(call, effects, fresh, runtime), schedules, may_hold=may_hold, same=same)
+        return _prove(_Trial(call, effects, fresh, approve, runtime), schedules, may_hold=may_hold, same=same)
 
 
 def _prove(trial: _Trial, schedules: int, *, may_hold: bool, same: Callable[[Any, Any], bool] | None) -> Resumed:
@@ -194,12 +200,14 @@ class _Trial:
         call: Handle[Any],
         effects: Counter[Any] | None,
         fresh: Callable[[], object] | None,
+        approve: bool | None,
         runtime: Mapping[str, Any],
     ) -> None:
         self.has_effects = effects is not None
         self._call = call
         self._effects: Counter[Any] = Counter() if effects is None else effects
         self._fresh = fresh
+        self._approve = approve
         self._runtime = runtime
 
     def whole(self, seed: int) -> _History:
@@ -239,16 +247,24 @@ class _Trial:
         runs: list[Run[Any]] = []
         try:
             return world.live(lambda stack: self._main(stack, runs), seed, crash)
-        except Deadlock:
-            if not runs or runs[0].state != "held":
-                raise
-            return _End("held", None)
+        except Deadlock as rest:
+            state = runs[0].state if runs else "not started"
+            raise AssertionError(f"the run is {state} and comes to rest: nothing that it waits for will ever happen") from rest
+
+    async def _ended(self, run: Run[Any]) -> str:
+        if self._approve is None:
+            return await run.wait()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_answered, run, self._approve)
+            state = await run.wait()
+            group.cancel_scope.cancel()
+        return state
 
     async def _main(self, stack: Stack, runs: list[Run[Any]]) -> _End:
         async with Runtime(stack, **self._runtime) as rt:
             run = await rt.start(self._call, key=KEY)
             runs.append(run)
-            state = await run.wait()
+            state = await self._ended(run)
             if state != "done":
                 failures = getattr(run.error, "failures", (run.error,) if run.error else ())
                 return _End(state, None, tuple(sorted((type(error).__name__, _without(run.id, str(error))) for error in failures)))
@@ -260,6 +276,17 @@ class _Trial:
 def _without(run: str, text: str) -> str:
     """A text without the run's id, which is another one each time."""
     return text.replace(run, "RUN").replace(run[:8], "RUN")
+
+
+async def _answered(run: Run[Any], yes: bool) -> None:
+    """Answer whatever the run asks, as soon as it is asked."""
+    seen: list[Event] = []
+    async for happened in run.events():
+        seen.append(happened.event)
+        if isinstance(happened.event, StepStarted):
+            for question in questions_in(seen):
+                with suppress(NotFound, AnsweredAlready):
+                    await run.approve(question.text, deny=not yes)
 
 
 def _log_of(world: World) -> list[Event]:
