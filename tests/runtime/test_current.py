@@ -376,3 +376,28 @@ async def test_all_of_it_works_in_a_process_of_its_own(rt: Runtime) -> None:
     assert [metric.value for event in reported for metric in event.metrics] == [0.25] * 3
     logs = await run.logs("away", attempt=2)
     assert {(said.stream, said.text) for said in logs} == {("out", "attempt 2\n"), ("err", "trouble\n")}
+
+
+def staged(home: Path) -> list[Path]:
+    """What is written, and not yet whole."""
+    return [path for path in (home / "artifacts" / "tmp").rglob("*") if path.is_file()]
+
+
+async def test_cancelled_while_it_keeps_a_checkpoint_it_leaves_nothing(home: Path) -> None:
+    @step
+    async def keeping(x: int) -> int:
+        while True:
+            notes.append(x)
+            await current().checkpoint(bytes(3_000_000 + len(notes)))
+
+    with anyio.fail_after(BOUND):
+        async with Runtime(home=home, grace=5.0) as opened:
+            run = await opened.start(keeping(1))
+            while len(notes) < 2:
+                await anyio.sleep(0.001)
+            await run.cancel()
+            assert run.state == "cancelled"
+            assert opened.running() == []
+    async with Runtime(home=home) as opened:
+        assert await (await opened.start(training(1))) == 1
+    assert staged(home) == []

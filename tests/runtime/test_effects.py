@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -367,3 +369,37 @@ async def test_a_failed_sibling_does_not_stop_it(rt: Runtime, outside: Outside) 
         with pytest.raises(RunFailed):
             await run
     assert len(await events_of(run, StepRan)) == 1
+
+
+# In a process of its own.
+
+
+@step(effects=True, process=True)
+def dying(path: str) -> str:
+    with Path(path).open("a") as file:
+        file.write("charged ")
+    os._exit(3)
+
+
+async def test_a_worker_that_dies_leaves_it_unknown(rt: Runtime, tmp_path: Path) -> None:
+    run = await rt.start(dying(str(tmp_path / "charged")))
+    with anyio.fail_after(2 * BOUND), pytest.raises(RunHeld, match="dying began"):
+        await run
+    assert (tmp_path / "charged").read_text() == "charged "
+    assert await (await rt.resume(dying, run, done="receipt")) == "receipt"
+    assert (tmp_path / "charged").read_text() == "charged "
+
+
+@step(effects=True, timeout="300ms")
+def hanging(path: str) -> str:
+    with Path(path).open("a") as file:
+        file.write("charged ")
+    while True:
+        time.sleep(0.01)
+
+
+async def test_a_hanging_worker_is_ended_and_leaves_it_unknown(rt: Runtime, tmp_path: Path) -> None:
+    run = await rt.start(hanging(str(tmp_path / "charged")))
+    with anyio.fail_after(2 * BOUND), pytest.raises(RunHeld, match="hanging began"):
+        await run
+    assert (tmp_path / "charged").read_text() == "charged "
