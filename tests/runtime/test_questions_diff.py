@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ashore
-from ashore import Handle, NotFound, Run, Runtime, each, pipeline, step
+from ashore import Handle, NotFound, Run, Runtime, current, each, pipeline, step
 from ashore.events import Call as Asked
 from ashore.events import Event, Invoked, Output, RunEnded, RunStarted, StepRan
 from ashore.faces.cli import main
@@ -41,6 +41,14 @@ def total(numbers: list[int], *, weight: float = 1.0) -> float:
 @step
 def report(score: float) -> str:
     return f"{score:.0f}"
+
+
+@step
+def measured(x: float) -> float:
+    current().metric("loss", x)
+    current().metric("loss", x / 2)
+    current().metric("rate", 3)
+    return x
 
 
 @pipeline
@@ -97,6 +105,14 @@ async def test_code_that_differs_is_named(rt: Runtime, monkeypatch: pytest.Monke
     second = await ran(rt, score())
     answer = await first.diff(second)
     assert [row.text for row in answer if row.kind == "code"] == ["constant `FACTOR`: 2 -> 3"]
+
+
+async def test_numbers_that_steps_reported(rt: Runtime) -> None:
+    first, second = await ran(rt, measured(1.0)), await ran(rt, measured(2.0))
+    metrics = [row for row in told(await first.diff(second)) if row[1] == "metric"]
+    assert metrics == [("measured", "metric", "loss", 0.5, 1.0)]
+    both = [row for row in told(await first.diff(second, all=True)) if row[1] == "metric"]
+    assert ("measured", "metric", "rate", 3.0, 3.0) in both
 
 
 async def test_calls_that_only_one_run_made(rt: Runtime) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import ashore
@@ -86,6 +87,24 @@ async def live(count: int = 2) -> str:
     return await told(fit(await source(count)))
 
 
+class Left(Exception):
+    """A runtime is left before its runs have ended."""
+
+
+@step
+async def slow(score: int) -> int:
+    executed.append("slow")
+    if outside.get("hangs"):
+        outside["hanging"].set()
+        await anyio.sleep_forever()
+    return score
+
+
+@pipeline
+def crashing(count: int = 2) -> Handle[int]:
+    return slow(fit(source(count)))
+
+
 async def ended(run: Run[Any]) -> Run[Any]:
     await run.wait()
     return run
@@ -147,12 +166,14 @@ async def test_under_its_key_with_again(home: Path) -> None:
 
 
 async def test_a_cancelled_run_goes_on(rt: Runtime) -> None:
-    outside["broken"] = set()
-    run = await rt.start(train())
+    outside.update(broken=set(), hangs=True, hanging=anyio.Event())
+    run = await rt.start(crashing())
+    await outside["hanging"].wait()
     await run.cancel()
-    if run.state == "cancelled":
-        assert await (await run.resume()) == "score 13"
-    assert Counter(executed)["told"] == 1
+    assert run.state == "cancelled"
+    outside["hangs"] = False
+    assert await (await run.resume()) == 2
+    assert executed == ["source", "fit", "slow", "slow"]
 
 
 async def test_steps_that_are_named_are_called_again_and_what_that_changes(rt: Runtime) -> None:
@@ -212,6 +233,23 @@ async def test_an_async_pipeline_does_again_what_failed(rt: Runtime) -> None:
     assert executed == ["fit", "told"]
     with pytest.raises(GraphError, match="decides while it runs"):
         await run.resume(redo=["fit"])
+
+
+async def test_one_that_goes_on_is_taken_over_when_its_process_dies(home: Path) -> None:
+    outside["broken"] = {"fit"}
+    async with Runtime(home=home, grace=2.0) as rt:
+        failed = await ended(await rt.start(crashing()))
+        before = executed.count("source")
+    outside.update(broken=set(), hangs=True, hanging=anyio.Event())
+    with suppress(Left):
+        async with Runtime(home=home, grace=2.0) as rt:
+            await rt.redo(crashing, failed.id)
+            await outside["hanging"].wait()
+            raise Left
+    outside["hangs"] = False
+    async with Runtime(home=home, grace=2.0, resume=[crashing]) as rt:
+        assert await (await rt.run(failed.id)) == 2
+    assert (executed.count("source"), executed.count("fit"), executed.count("slow")) == (before, 2, 2)
 
 
 async def test_of_two_who_go_on_with_it_one_does(home: Path) -> None:

@@ -171,6 +171,7 @@ def _calls(
     yield from _changed("file", file_changes(files_of(one), files_of(other)))
     yield from _changed("input", input_changes(facts.taken(one), others.taken(other), others.producers(other)))
     yield from _outputs(one.made(), other.made())
+    yield from _metrics(one, other)
     is_same_state = one.state.replace("cached", "done") == other.state.replace("cached", "done")
     yield Difference("state", "", "", one.state, other.state, is_same_state)
     yield _duration(_seconds(one), _seconds(other))
@@ -212,6 +213,14 @@ def _outputs(left: Sequence[bytes] | None, right: Sequence[bytes] | None) -> Ite
     differing = sum(one != other for one, other in zip_longest(left, right))
     text = f"output: {differing} of {max(len(left), len(right))} differ" if differing else ""
     yield Difference("output", "", "", _content(left), _content(right), not differing, text)
+
+
+def _metrics(one: Invocation, other: Invocation) -> Iterator[Difference]:
+    """The numbers that both reported; a call that was reused reported them in the run that made its outputs."""
+    if "cached" in (one.state, other.state):
+        return
+    for name in dict.fromkeys((*one.metrics, *other.metrics)):
+        yield _row("metric", name, one.metrics.get(name), other.metrics.get(name))
 
 
 def _content(contents: Sequence[bytes] | None) -> str | None:

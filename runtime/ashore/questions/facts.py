@@ -17,6 +17,7 @@ from ashore.events import (
     Input,
     Invoked,
     Output,
+    Reported,
     RunEnded,
     RunStarted,
     StepFailed,
@@ -81,6 +82,8 @@ class Invocation:
     outcome: StepRan | StepFailed | StepSkipped | None = None
     started: StepStarted | None = None
     elements: Elements | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last value of each number that it reported; of an element of a fan-out as "loss[3]"."""
 
     @property
     def name(self) -> str:
@@ -173,14 +176,17 @@ class Facts:
         elif isinstance(event, Invoked):
             for call in event.calls:
                 self.invocations.setdefault(call.invocation, Invocation(call))
-        elif isinstance(event, StepRan | StepFailed | StepSkipped | StepStarted | ElementsRan):
+        elif isinstance(event, StepRan | StepFailed | StepSkipped | StepStarted | ElementsRan | Reported):
             one = self.invocations.get(event.invocation)
             if one is not None:
                 _settle(one, event)
 
 
-def _settle(one: Invocation, event: StepRan | StepFailed | StepSkipped | StepStarted | ElementsRan) -> None:
-    if isinstance(event, StepStarted):
+def _settle(one: Invocation, event: StepRan | StepFailed | StepSkipped | StepStarted | ElementsRan | Reported) -> None:
+    if isinstance(event, Reported):
+        place = f"[{event.element}]" if event.element >= 0 else ""
+        one.metrics |= {f"{metric.name}{place}": metric.value for metric in event.metrics}
+    elif isinstance(event, StepStarted):
         one.started = event
     elif isinstance(event, ElementsRan):
         one.elements = one.elements or Elements()
