@@ -128,6 +128,33 @@ async def test_a_place_that_failed_is_left_out_of_all_that_follows(rt: Runtime) 
     assert summed == 18
 
 
+async def test_what_an_element_came_from_stands_before_it_in_the_log(rt: Runtime) -> None:
+    """Also where a stage is over before the one that it goes over has written anything."""
+
+    @step
+    async def first(x: int) -> int:
+        if x == 0:
+            await anyio.sleep(0.1)
+        return x
+
+    @step
+    async def second(x: int) -> int:
+        if x == 2:
+            raise ValueError("two")
+        return x
+
+    @pipeline
+    def staged() -> Any:
+        return second(each(first(each(range(3)))))
+
+    run = await rt.start(staged())
+    assert await run.wait() == "failed"
+    ran = [event for event in await events_of(rt, run) if isinstance(event, ElementsRan)]
+    assert [event.failed != () for event in ran[:2]] == [False, True]
+    assert ran[0].invocation != ran[1].invocation
+    assert 2 in ran[0].indices
+
+
 async def test_stages_after_one_that_failed_end_skipped_and_what_ran_is_kept(rt: Runtime) -> None:
     @pipeline
     def staged() -> Any:
@@ -470,6 +497,13 @@ async def numbers_as_they_come() -> AsyncIterator[int]:
         yield number
 
 
+async def numbers_in_time() -> AsyncIterator[int]:
+    """What came is on record, and what comes is not: seconds lie between them."""
+    async for number in numbers_as_they_come():
+        yield number
+        await anyio.sleep(3)
+
+
 @step(cache=True)
 async def noted(x: int) -> int:
     executed.append(f"noted {x}")
@@ -480,7 +514,7 @@ async def noted(x: int) -> int:
 
 @pipeline
 def over_an_iterator(offset: int) -> Any:
-    return total(double(each(noted(each(numbers_as_they_come(), limit=2))))), add(*each.product(noted(each([1, 3])), [offset, 5]))
+    return total(double(each(noted(each(numbers_in_time(), limit=2))))), add(*each.product(noted(each([1, 3])), [offset, 5]))
 
 
 @pipeline
