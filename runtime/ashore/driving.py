@@ -28,8 +28,10 @@ from ashore.events import (
     ElementsRan,
     EnvironmentSeen,
     Event,
+    Held,
     Invoked,
     Redone,
+    Released,
     RunSpace,
     StepRan,
     encode,
@@ -38,6 +40,7 @@ from ashore.graph import Graph
 from ashore.histories import History
 from ashore.ids import NO_KEY, RUN_TOKEN_SIZE, CodeId, InvocationId, RunId, new_run_id
 from ashore.notices import log
+from ashore.quarantine import is_poisonous, quarantined
 from ashore.replacing import Replacements
 from ashore.runs import Driven, Run
 from ashore.stack import Stack
@@ -80,6 +83,7 @@ class Drives:
         self._ended: deque[RunId] = deque()
         self._defined = Defined(means, stack.home.root)
         self._environment: EnvironmentSeen | None = None
+        self._owner = b""
 
     def running(self) -> list[Run[Any]]:
         """Those that are under way now."""
@@ -167,7 +171,7 @@ class Drives:
     async def _introduce(self, graph: Graph) -> tuple[bytes, bytes]:
         """State, once, who this owner is, what it runs on, and what its steps are. Returns owner and environment."""
         events: list[Event] = []
-        owner = await self._stack.log.own()
+        owner = self._owner = await self._stack.log.own()
         if self._environment is None:
             ports = self._stack.ports
             self._environment = await ports.workers.run(look_around, ports.disk, self._stack.home.root)
@@ -200,10 +204,16 @@ class Drives:
             drive.broken(error)
         finally:
             if drive.state == "running":  # this runtime is closed by an exception
+                self._release(drive)
                 drive.give_up(RunLeft(drive.run))
             _driven_here.pop((self._stack.home.path, drive.run), None)
             course.finished.set()
             self._forget_oldest(drive.run)
+
+    def _release(self, drive: Drive) -> None:
+        """Say that it is left in peace: its owner did not die of it."""
+        drive.journal.record(Released(drive.run, self._owner, self._stack.ports.clock.now()))
+        drive.journal.flush()
 
     def _forget_oldest(self, ended: RunId) -> None:
         """Keep the last runs that ended at hand; older ones are read from the log when asked for."""
@@ -256,6 +266,9 @@ class Drives:
         if _driven_here.setdefault(place, mine) is not mine:
             return None
         try:
+            if answers is None and owner != me and is_poisonous(history.events):
+                await self._hold(run_id, owner, quarantined(run_id, history.events, self._stack.ports.clock.now()))
+                return None
             prepared = prepared_again(work, history.started)
             graph = wired(prepared, self._replaced)
             await self._means.supplies.check(graph.works())
@@ -290,6 +303,16 @@ class Drives:
         finally:
             if _driven_here.get(place) is mine:
                 del _driven_here[place]
+
+    async def _hold(self, run_id: RunId, owner: bytes, held: Held) -> None:
+        """Take a run over from a dead owner only to hold it."""
+        topic, me = run_id.encode(), await self._stack.log.own()
+        entries = (Entry(RunSpace.OPEN_RUNS, topic, HELD), Entry(Space.OWNERS, owner, _FENCED))
+        batch = Batch(encode([Adopted(run_id, me, owner, held.at), held]), 2, entries=entries, topics=(topic,))
+        (judged,) = await self._stack.log.append([Claim(RunSpace.OPEN_RUNS, topic, owner, batch)])
+        if judged.position is not None:
+            await self._stack.log.durable(judged.position)
+            log.warning("run held: it ends the process that drives it", run=run_id, why=held.reason, mend=held.mend)
 
     async def _claim_run(self, run_id: RunId, owner: bytes, me: bytes, answers: Sequence[EffectAnswered | EffectsAllowed]) -> bool:
         topic = run_id.encode()

@@ -344,6 +344,14 @@ class EffectsAllowed(_Event, frozen=True, array_like=True, gc=False, tag=39):
     at: float
 
 
+class Released(_Event, frozen=True, array_like=True, gc=False, tag=27):
+    """The owner of a run let go of it before it had ended: its runtime was closed. Another one may go on with it."""
+
+    run: RunId
+    owner: bytes
+    at: float
+
+
 class Tagged(_Event, frozen=True, array_like=True, gc=False, tag=36):
     """Somebody gave an artifact a name. Of those of one step of a pipeline, the one that was tagged last has it."""
 
@@ -424,6 +432,7 @@ Event: TypeAlias = (
     | Printed
     | Answered
     | EffectsAllowed
+    | Released
     | Tagged
 )
 

@@ -15,6 +15,7 @@ from ashore.events import (
     Held,
     Invoked,
     Redone,
+    Released,
     Reported,
     RunEnded,
     StepFailed,
@@ -77,5 +78,6 @@ REFERRING: Final[dict[type, Callable[[Any], Iterable[InvocationId]]]] = {
     CancelAsked: _none,
     Answered: _none,
     EffectsAllowed: _none,
+    Released: _none,
 }
 """By kind of event that is about a run under way: the invocations it names."""

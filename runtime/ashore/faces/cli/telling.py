@@ -26,6 +26,7 @@ from ashore.events import (
     OwnerSeen,
     Printed,
     Redone,
+    Released,
     Reported,
     RunEnded,
     RunStarted,
@@ -225,6 +226,8 @@ def _said_line(event: Event) -> str:
     match event:
         case CancelAsked():
             return "asked to be cancelled"
+        case Released():
+            return "let go of by its process, for another to go on with"
         case Held():
             return f"held: {event.reason}"
         case EffectsAllowed():
