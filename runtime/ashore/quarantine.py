@@ -24,7 +24,7 @@ from ashore.events import (
 from ashore.ids import InvocationId, RunId
 
 DEATHS: Final = 3
-"""How often in a row the process of a run may die, with nothing done in between, before nobody goes on with it by itself."""
+"""How often in a row the process of a run may die while a step ran, with nothing done in between, before it is held."""
 
 _SHORT: Final = 8
 _PROGRESS: Final = (StepRan, StepFailed, StepSkipped, AttemptFailed, ElementsRan, Reported, Answered, Held, Released)
@@ -32,21 +32,21 @@ _PROGRESS: Final = (StepRan, StepFailed, StepSkipped, AttemptFailed, ElementsRan
 
 
 def is_poisonous(events: Sequence[Event]) -> bool:
-    """Whether a run whose owner is dead has ended too many of them."""
-    since = _since_progress(events)
-    deaths = sum(isinstance(event, (RunStarted, Adopted)) for event in since)
-    before = events[-len(since) - 1] if len(since) < len(events) else None
-    if before is not None and not isinstance(before, (Held, Released)):
-        deaths += 1  # whoever recorded that died, too, and had done nothing more
-    return deaths >= DEATHS
+    """Whether a run whose owner is dead has ended too many of them: in each life a step began, and nothing came of any."""
+    lives = [False]
+    for event in _since_progress(events):
+        if isinstance(event, (RunStarted, Adopted)):
+            lives.append(False)
+        elif isinstance(event, StepStarted):
+            lives[-1] = True
+    return sum(lives) >= DEATHS
 
 
 def quarantined(run: RunId, events: Sequence[Event], at: float) -> Held:
     """What is recorded then."""
     names = {call.invocation: call.step for event in events if isinstance(event, Invoked) for call in event.calls}
     running = _running(_since_progress(events), names)
-    began = f"; the last on record as begun: {', '.join(running)}" if running else ""
-    reason = f"its process died {DEATHS} times in a row, and nothing was done in between{began}"
+    reason = f"its process died {DEATHS} times in a row after {', '.join(running)} began, and nothing was done in between"
     mend = (
         "Look for what ends the process: memory, a crash in native code, a kill; process=True gives the step a process of its own. "
         f"Then `ashore resume {run[:_SHORT]}`, or `ashore cancel {run[:_SHORT]}`"

@@ -31,15 +31,16 @@ HELD = Held(RUN, InvocationId(b""), "", "", 0.0)
     ("events", "is_one"),
     [
         ([STARTED], False),
-        ([STARTED, ADOPTED], False),
-        ([STARTED, ADOPTED, ADOPTED], True),
+        ([STARTED, BEGAN, ADOPTED, BEGAN], False),
         ([STARTED, BEGAN, ADOPTED, BEGAN, ADOPTED, BEGAN], True),
-        ([STARTED, ADOPTED, ADOPTED, RAN], False),
-        ([STARTED, ADOPTED, RAN, ADOPTED], False),
-        ([STARTED, ADOPTED, RAN, ADOPTED, ADOPTED], True),
-        ([STARTED, RAN, ADOPTED, ADOPTED, ADOPTED], True),
-        ([STARTED, LEFT, ADOPTED, LEFT, ADOPTED, LEFT, ADOPTED], False),
-        ([STARTED, ADOPTED, ADOPTED, ADOPTED, HELD, ADOPTED], False),
+        ([STARTED, BEGAN, ADOPTED, BEGAN, ADOPTED], False),
+        ([STARTED, ADOPTED, ADOPTED, ADOPTED], False),
+        ([STARTED, BEGAN, ADOPTED, ADOPTED, BEGAN, ADOPTED, BEGAN], True),
+        ([STARTED, BEGAN, ADOPTED, BEGAN, ADOPTED, BEGAN, RAN], False),
+        ([STARTED, RAN, BEGAN, ADOPTED, BEGAN, ADOPTED, BEGAN], True),
+        ([STARTED, BEGAN, ADOPTED, RAN, BEGAN, ADOPTED, BEGAN], False),
+        ([STARTED, BEGAN, LEFT, ADOPTED, BEGAN, LEFT, ADOPTED, BEGAN, LEFT, ADOPTED, BEGAN], False),
+        ([STARTED, BEGAN, ADOPTED, BEGAN, ADOPTED, BEGAN, ADOPTED, HELD, ADOPTED, BEGAN], False),
     ],
 )
 def test_deaths_in_a_row_without_progress_count(events: list[Event], is_one: bool) -> None:
@@ -47,7 +48,7 @@ def test_deaths_in_a_row_without_progress_count(events: list[Event], is_one: boo
 
 
 PROGRAM = """
-    import os, sys
+    import os, sys, time
     from pathlib import Path
     from ashore import Handle, Runtime, pipeline, step
 
@@ -60,6 +61,7 @@ PROGRAM = """
     @step
     def deadly(n: int) -> int:
         if not (HERE / "mended").exists():
+            time.sleep(0.5)  # so that its start is on record
             os._exit(66)
         return n + 1
 
@@ -86,7 +88,9 @@ async def test_a_run_that_ends_its_process_is_held_and_goes_on_when_told(tmp_pat
     try:
         async with Runtime(home=tmp_path / ".ashore", resume=[doomed]) as rt:
             run = await rt.start(doomed(1), key="k")
-            with pytest.raises(RunHeld, match=r"died 3 times in a row, and nothing was done in between.*ashore resume") as caught:
+            with pytest.raises(
+                RunHeld, match=r"died 3 times in a row after deadly began, and nothing was done in between.*ashore resume"
+            ) as caught:
                 await run
             assert run.state == "held"
             assert run.id[:8] in caught.value.mend
