@@ -13,6 +13,7 @@ from ashore.events import (
     Event,
     Held,
     Invoked,
+    Redone,
     Released,
     Reported,
     RunStarted,
@@ -27,7 +28,7 @@ DEATHS: Final = 3
 """How often in a row the process of a run may die while a step ran, with nothing done in between, before it is held."""
 
 _SHORT: Final = 8
-_PROGRESS: Final = (StepRan, StepFailed, StepSkipped, AttemptFailed, ElementsRan, Reported, Answered, Held, Released)
+_PROGRESS: Final = (StepRan, StepFailed, StepSkipped, AttemptFailed, ElementsRan, Reported, Answered, Held, Redone, Released)
 """What shows that it did not end its process just so. Released: somebody let go of it in peace."""
 
 
