@@ -345,6 +345,27 @@ async def test_a_logging_handler_of_the_steps_does_not_say_it_twice(rt: Runtime)
     assert str(await run.logs()).count("once") == 1
 
 
+@step
+async def quick(x: int) -> int:
+    print(f"element {x}")
+    current().metric("x", x)
+    notes.append(current().key)
+    return x
+
+
+async def test_elements_that_run_in_a_row_are_told_apart(rt: Runtime) -> None:
+    @pipeline
+    def fanned() -> Any:
+        return quick(each(list(range(50))))
+
+    run = await rt.start(fanned())
+    await run
+    assert sorted((said.element, said.text) for said in await run.logs()) == [(x, f"element {x}\n") for x in range(50)]
+    reported = await events_of(run, Reported)
+    assert sorted((event.element, *[metric.value for metric in event.metrics]) for event in reported) == [(x, x) for x in range(50)]
+    assert len(set(notes)) == 50
+
+
 # In a process of its own.
 
 

@@ -46,7 +46,7 @@ class Outcomes:
         """The exceptions of failed invocations, as they were raised here."""
         self.passed: Callable[[Node], None] | None = None
         """Told of each node that has its outputs, if anybody wants to know."""
-        self.said: Mapping[Unit, object] = {}
+        self.said: Mapping[tuple[Node, int], object] = {}
         """Attempts that have said something, and have no outcome yet."""
         self.before: Callable[[Unit], None] = _nothing
         """What is to be done before the outcome of such a one is on record."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 import anyio
 
@@ -24,7 +24,7 @@ from ashore.engine.pump import TimerHandle
 from ashore.engine.units import Unit, node_of
 from ashore.engine.values import Large, dump_whole, load_output, store_large
 from ashore.events import Metric, Output, Printed, Reported
-from ashore.graph import DONE
+from ashore.graph import DONE, Node
 from ashore.ids import RunId
 from ashore.ongoing import About, Current, Saved
 from ashore.places import Place
@@ -32,6 +32,10 @@ from ashore_stores.logs.base import Ticket
 
 _FRESH: Final = 0.5
 """Seconds after which what a step says is handed on."""
+
+
+Whose: TypeAlias = tuple[Node, int, int]
+"""An invocation, which element (-1: itself), and which attempt."""
 
 
 class Host(Protocol):
@@ -57,11 +61,14 @@ class Host(Protocol):
 class Report:
     """What one attempt has said, and what of it is not handed on yet."""
 
-    __slots__ = ("attempt", "gone", "metrics", "unit", "written")
+    __slots__ = ("attempt", "element", "gone", "is_idle", "metrics", "node", "written")
 
-    def __init__(self, unit: Unit, attempt: int) -> None:
-        self.unit = unit
+    def __init__(self, node: Node, element: int, attempt: int) -> None:
+        self.node = node
+        self.element = element
         self.attempt = attempt
+        self.is_idle = False
+        """Whether it had nothing to say when it was last asked."""
         self.metrics: deque[Metric] = deque()
         self.gone: tuple[float, float | None] | None = None
         """How far it is, of how much, if that is news."""
@@ -75,8 +82,8 @@ class Reports:
         self._host = host
         self._now = host.means.ports.clock.now
         self._post = host.means.ports.workers.poster()
-        self.by_unit: dict[Unit, Report] = {}
-        """Of attempts that have said something."""
+        self.by_unit: dict[tuple[Node, int], Report] = {}
+        """Of attempts that have said something: by the invocation, and the element if it is one of a fan-out."""
         self._timer: TimerHandle | None = None
         self._is_armed = False
         host.outcomes.said, host.outcomes.before = self.by_unit, self.ended
@@ -99,7 +106,8 @@ class Reports:
         report.gone = said.progress or report.gone
         self.arm()
         if said.checkpoint is not None:
-            self._post(partial(self._save, unit, attempt_of(unit), said.checkpoint, _Saving(self._host)))
+            whose = node_of(unit), element_of(unit), attempt_of(unit)
+            self._post(partial(self._save, whose, said.checkpoint, _Saving(self._host)))
 
     def wrote(self, place: Place, stream: int, text: str) -> None:
         if node_of(place.unit).state < DONE:  # else it is no word of the step's own: it has its outcome
@@ -108,9 +116,11 @@ class Reports:
 
     def of(self, unit: Unit) -> Report:
         """The report of the attempt that is under way."""
-        report = self.by_unit.get(unit)
+        key = node_of(unit), element_of(unit)
+        report = self.by_unit.get(key)
         if report is None:
-            report = self.by_unit.setdefault(unit, Report(unit, attempt_of(unit)))
+            report = self.by_unit.setdefault(key, Report(*key, attempt_of(unit)))
+        report.is_idle = False
         return report
 
     def arm(self) -> None:
@@ -124,7 +134,7 @@ class Reports:
         dumped = dump_whole(node_of(unit).work, value)
         self._host.means.supplies.hiding.refuse(node_of(unit).work, [dumped])
         saving = _Saving(self._host)
-        self._post(partial(self._save, unit, attempt_of(unit), dumped, saving))
+        self._post(partial(self._save, (node_of(unit), element_of(unit), attempt_of(unit)), dumped, saving))
         return Saved(saving.wait)
 
     # On the loop.
@@ -135,7 +145,10 @@ class Reports:
 
     def ended(self, unit: Unit) -> None:
         """An attempt has an outcome: what it said goes before that."""
-        report = self.by_unit.pop(unit, None)
+        self._end((node_of(unit), element_of(unit)))
+
+    def _end(self, key: tuple[Node, int]) -> None:
+        report = self.by_unit.pop(key, None)
         if report is not None:
             self._hand_over(report, is_over=True)
 
@@ -144,19 +157,23 @@ class Reports:
         if self._timer is not None:
             self._timer.cancel()
         while self.by_unit:
-            self.ended(next(iter(self.by_unit)))
+            self._end(next(iter(self.by_unit)))
 
     def flush(self) -> None:
         """Hand on what has gathered."""
         self._is_armed = False
         if self._host.is_left:
             return
-        for report in list(self.by_unit.values()):
-            self._hand_over(report, is_over=False)
+        for key, report in list(self.by_unit.items()):
+            if report.is_idle and report.element >= 0:  # of many elements nobody keeps one that is silent
+                self._end(key)
+            else:
+                self._hand_over(report, is_over=False)
+                report.is_idle = True
         self._host.hand_on()
 
     def _hand_over(self, report: Report, *, is_over: bool) -> None:
-        host, node, element = self._host, node_of(report.unit), element_of(report.unit)
+        host, node, element = self._host, report.node, report.element
         metrics = tuple([report.metrics.popleft() for _ in range(len(report.metrics))])
         gone, report.gone = report.gone, None
         if metrics or gone is not None:
@@ -168,29 +185,29 @@ class Reports:
 
     # Checkpoints.
 
-    def _save(self, unit: Unit, attempt: int, dumped: Output | Large, saving: _Saving) -> None:
+    def _save(self, whose: Whose, dumped: Output | Large, saving: _Saving) -> None:
         if self._host.is_left:
             saving.end()
         elif type(dumped) is Large:
-            self._host.spawn(self._store(unit, attempt, dumped, saving))
+            self._host.spawn(self._store(whose, dumped, saving))
         else:
-            self._saved(unit, attempt, dumped, saving)  # type: ignore[arg-type]  # it is no large one
+            self._saved(whose, dumped, saving)  # type: ignore[arg-type]  # it is no large one
 
-    async def _store(self, unit: Unit, attempt: int, large: Large, saving: _Saving) -> None:
+    async def _store(self, whose: Whose, large: Large, saving: _Saving) -> None:
         means = self._host.means
         try:
-            output = await store_large(means.artifacts, means.ports.workers, node_of(unit).work, large)
+            output = await store_large(means.artifacts, means.ports.workers, whose[0].work, large)
         except Exception as error:  # noqa: BLE001  # whoever waits for it is told
             saving.end(error)
         else:
-            self._saved(unit, attempt, output, saving)
+            self._saved(whose, output, saving)
 
-    def _saved(self, unit: Unit, attempt: int, output: Output, saving: _Saving) -> None:
-        host, node = self._host, node_of(unit)
+    def _saved(self, whose: Whose, output: Output, saving: _Saving) -> None:
+        host, (node, element, attempt) = self._host, whose
         if host.is_left:
             saving.end()
             return
-        event = Reported(host.run, node.invocation, attempt, self._now(), (), None, output, element_of(unit))
+        event = Reported(host.run, node.invocation, attempt, self._now(), (), None, output, element)
         host.journal.record(event)
         if node.trials is None:
             node.trials = Trials()
