@@ -211,9 +211,9 @@ async def awaits_a_value_made_outside(n: int) -> Any:
     [
         (an_async_generator(), [1, 2, 3, 4]),
         (as_they_come(), [0, 1, 2, 3]),
-        (gathers_many(1_000), 500_500),
-        (counts_up(1_000), 1_000),
-        (nested(20), 20),
+        (gathers_many(10_000), 50_005_000),
+        (counts_up(20_000), 20_000),
+        (nested(200), 200),
         (awaits_wired(), 5 + 3 + 3 + 1),
         (cancels_its_tasks(), ["CancelledError", "int"]),
     ],

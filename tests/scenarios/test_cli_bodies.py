@@ -137,3 +137,18 @@ def test_code_that_changed_meanwhile_leaves_orphans_which_are_told(project: Proj
     assert shown.count("orphan") == 2
     assert "2 orphans" in project.ashore("log", "@last")[0]
     assert sum(one["is_orphan"] for one in project.record("show")["steps"]) == 2
+
+
+def test_two_processes_with_one_key_make_one_search(project: Project) -> None:
+    both = [project.begin("run", "search.py:search", "seed=5", "--key", "one") for _ in range(2)]
+    end = time.monotonic() + PATIENCE
+    while "fit 3" not in project.done:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    (project.root / "go").touch()
+    for process in both:
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, err
+        assert json.loads(out) == {"best": 33}
+    assert project.done == ["draw 5", "fit 1", "fit 2", "fit 3"]
+    assert project.record("runs")["key"] == "one"
