@@ -174,7 +174,7 @@ class Outcomes:
 
     def fan_out_skipped(self, node: Node, because: InvocationId) -> None:
         """A fan-out has no outcome of its own, though elements of it may have one."""
-        node.because.append(because)
+        node.because += (because,)
         self._journal.record(StepSkipped(self._run, node.invocation, (because,), places=_places(node)))
         self._skipped(skipped for skipped in self._machine.skipped(node) if skipped is not node)
         self._go_on()
@@ -211,7 +211,7 @@ class Outcomes:
             self.fanouts.skipped(node)
             if node.fan:
                 self._let_go(node)
-            self._journal.record(StepSkipped(self._run, node.invocation, tuple(node.because)))
+            self._journal.record(StepSkipped(self._run, node.invocation, node.because))
 
     def _let_go(self, fan: Node) -> None:
         """Elements of a fan-out that is over may have no outcome: nobody waits for them."""

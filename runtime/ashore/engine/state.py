@@ -154,7 +154,7 @@ class Machine:
         if node.state >= DONE:
             return []
         node.state = CANCELLED if was_running else SKIPPED
-        node.because.extend(because)
+        node.because += tuple(because)
         self.unsettled -= 1
         if self.settled is not None:
             self.settled.append(node)
@@ -167,7 +167,7 @@ class Machine:
             consumer = pending.pop()
             if consumer.state < DONE:
                 consumer.state = SKIPPED
-                consumer.because.extend(because)
+                consumer.because += because
                 self.unsettled -= 1
                 skipped.append(consumer)
                 if self.settled is not None:

@@ -168,7 +168,7 @@ class Node:
         self.outputs: tuple[Output, ...] = ()
         self.elements: Fan | None = None
         self.failure: Failure | None = None
-        self.because: list[InvocationId] = []
+        self.because: tuple[InvocationId, ...] = ()
         self.reused_run = RunId("")
         self.attempt = 1
         self.trials: Trials | None = None

@@ -285,7 +285,7 @@ class Bodies:
         for node in nodes:
             node.asked = now
             for skipped in parts.machine.admit(node):
-                parts.journal.record(StepSkipped(parts.run, skipped.invocation, tuple(skipped.because)))
+                parts.journal.record(StepSkipped(parts.run, skipped.invocation, skipped.because))
             if self._refused and node.work in self._refused:
                 parts.outcomes.broke(node, self._refused[node.work], now)
 
