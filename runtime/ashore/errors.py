@@ -106,6 +106,10 @@ class WorkerLost(StepLost):
     """The process in which an attempt ran ended before the attempt did: by a signal, by os._exit, or since it was stopped."""
 
 
+class WorkerLeft(WorkerLost):
+    """A runtime is left while the attempt runs: nothing came of it that could be told, and whoever goes on does it again."""
+
+
 class NotOnThisMachine(GraphError):
     """A step asks for more than this machine has: it would wait for ever."""
 

@@ -43,6 +43,8 @@ class Away:
         self._stops: dict[int, Stop] = {}
         """How those are stopped that run in other processes."""
         self._is_free = anyio.Event()
+        self.is_left = False
+        """Whether what is lost from now on was stopped by us."""
 
     def is_remote(self, unit: Unit) -> bool:
         """Whether it runs in another process: it asks for that, or its attempts are under a policy that does."""
@@ -92,6 +94,7 @@ class Away:
 
     async def leave(self) -> None:
         """Stop what runs in other processes, wait for the rest through the grace time, then name those that go on."""
+        self.is_left = True
         for stop in list(self._stops.values()):
             stop()
         if self._units:

@@ -33,7 +33,7 @@ from ashore.engine.units import Unit, blobs_needed, node_of, take_up
 from ashore.engine.unstored import Unstored
 from ashore.engine.values import Blobs, Large, load_blobs, store_all
 from ashore.engine.waits import Waits
-from ashore.errors import AshoreError, InternalError, StepError
+from ashore.errors import AshoreError, InternalError, StepError, StepLost, WorkerLeft
 from ashore.events import HELD, Event, Held, Output, RunEnded, RunSpace, StepSkipped
 from ashore.graph import Graph, Node
 from ashore.ids import CodeId, InvocationId, RunId
@@ -319,6 +319,8 @@ class Drive:
     def _take(self, unit: Unit, done: Done | None, error: BaseException | None) -> None:
         if self.state != "running" or self.is_cancelled or self.is_left:
             return
+        if isinstance(error, WorkerLeft) or (self.away.is_left and isinstance(error, StepLost)):
+            return  # it was we who ended it: that is no outcome
         if done is None:
             self.failed(unit, error or StepError("the worker thread gave no result"), self._now())
         elif done.error is not None:

@@ -24,7 +24,7 @@ from ashore.engine.outcomes import Outcomes
 from ashore.engine.retrying import next_wait
 from ashore.engine.units import Unit, blobs_needed, node_of
 from ashore.engine.values import Blobs, Large, load_blobs
-from ashore.errors import AshoreError, StepError, StepLost, StepTimeout
+from ashore.errors import AshoreError, StepError, StepLost, StepTimeout, WorkerLeft
 from ashore.events import Held, Output
 from ashore.graph import Node
 from ashore.ids import RunId
@@ -162,7 +162,7 @@ class Attempts:
             outputs = await self._made(unit, trials)
             stored = await self._stored(unit, trials, outputs)
         except BaseException as error:  # noqa: BLE001  # a step can never hurt the engine: whatever it raises is a failed attempt
-            if not self._host.is_ended_with(error):
+            if not self._host.is_ended_with(error) and not isinstance(error, WorkerLeft):
                 await self._broke(unit, trials, error, started)
         else:
             trials.is_open = False

@@ -14,7 +14,7 @@ from ashore.engine.sending import file_of
 from ashore.executors.byvalue import MAIN, dumped_classes
 from ashore.executors.messages import Function, Surroundings, from_worker, pack
 from ashore.executors.output import Output
-from ashore.executors.sent import lost, messages_of, surroundings, taken
+from ashore.executors.sent import left, lost, messages_of, surroundings, taken
 from ashore_stores.ports import Child, Nursery
 
 ENTRY: Final = "ashore.executors.worker:main"
@@ -98,7 +98,7 @@ class Worker:
         finally:
             self.is_leaving = True
             if self.job is not None:  # the pool is closed
-                self._settle(None, lost(self.job.task, 0, "", is_stopped=True))
+                self._settle(None, left(self.job.task))
 
     async def _end(self, child: Child) -> int:
         """The channel is closed: the process has ended, or is about to."""

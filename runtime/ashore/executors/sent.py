@@ -13,7 +13,7 @@ from ashore.engine.failures import raised_there
 from ashore.engine.invoke import Done
 from ashore.engine.processes import Task
 from ashore.engine.sending import file_of
-from ashore.errors import StepError, WorkerLost
+from ashore.errors import StepError, WorkerLeft, WorkerLost
 from ashore.executors import byvalue
 from ashore.executors.messages import Attempt, Code, Finished, Function, Surroundings
 
@@ -63,6 +63,11 @@ def refused(task: Task, there: Sequence[tuple[str, str]], here: Sequence[tuple[s
         mend="Its code was changed on disk since it was imported here: restart. Or this program changes it while it runs: pass it "
         "as an argument instead",
     )
+
+
+def left(task: Task) -> StepError:
+    """What an attempt is told whose worker ends since the runtime is left."""
+    return WorkerLeft(f"{task.work.name} was left, with the worker that ran it")
 
 
 def lost(task: Task, code: int, last_words: str, *, is_stopped: bool) -> StepError:
