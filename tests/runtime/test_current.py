@@ -16,6 +16,7 @@ import pytest
 
 import ashore
 from ashore import MaterializeError, Retry, Run, Runtime, current, each, pipeline, step
+from ashore.capturing import capture
 from ashore.events import Event, Metric, Printed, Reported
 
 pytestmark = pytest.mark.anyio
@@ -319,7 +320,8 @@ async def test_much_is_bounded_and_what_was_dropped_is_counted(rt: Runtime) -> N
     assert all(len(piece) <= 70_000 for event in await events_of(run, Printed) for _, piece in event.pieces)
 
 
-async def test_the_streams_are_as_before_when_the_runtime_is_closed(home: Path) -> None:
+async def test_the_streams_are_as_before_when_the_runtime_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "_count", 0)  # simulated processes of other tests were killed with a runtime open
     before = sys.stdout, sys.stderr, logging.getLogRecordFactory()
     async with Runtime(home=home):
         assert sys.stdout is not before[0]

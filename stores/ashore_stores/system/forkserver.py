@@ -98,8 +98,8 @@ class Server:
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()  # what is here now is shared with the children, as long as nobody touches it
-        self._tell("ready")
         try:
+            self._tell("ready")
             while True:
                 ready, _, _ = select.select([self._control.fileno(), self._wake], [], [])
                 if self._wake in ready:
