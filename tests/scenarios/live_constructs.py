@@ -443,6 +443,17 @@ async def charged_if_in_time() -> str:
 
 
 @pipeline
+async def charged_after_a_time_out() -> str:
+    """A time-out of asyncio's own, which is on record only by what was done after it."""
+    late = slow(1, 2.0)
+    try:
+        found = await asyncio.wait_for(late, 1.0)
+    except TimeoutError:
+        return await charge(f"too late, {await number(2)}")
+    return await charge(f"in time {found}")
+
+
+@pipeline
 async def charged_equally() -> list[str]:
     """Two charges that look the same are two charges."""
     return [await charge("the same"), await charge("the same")]
@@ -468,7 +479,7 @@ async def changed_in_order() -> list[str]:
     return [await charge("order 9")]
 
 
-CHARGING = (charged, charged_with_ids, charged_as_they_come, charged_if_in_time, charged_equally)
+CHARGING = (charged, charged_with_ids, charged_as_they_come, charged_if_in_time, charged_after_a_time_out, charged_equally)
 
 RACING = (completed_first, waited_for_first, anyio_group, by_chance, by_strands, first_of, in_time_on_record)
 """Those whose result depends on what is done first: it is open as long as that is not on record."""

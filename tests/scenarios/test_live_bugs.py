@@ -11,6 +11,7 @@ from tests.scenarios import live_constructs as constructs
 from tests.scenarios import test_live
 
 from ashore.engine.live.bodies import Bodies
+from ashore.engine.live.missing import Missing
 from ashore.engine.live.parking import Parking
 from ashore.engine.live.record import Record
 from ashore.engine.live.turnstile import Turnstile
@@ -20,7 +21,8 @@ from ashore.ids import InvocationId
 
 def _all_at_once(right: Any, turnstile: Turnstile) -> None:
     """Everything that is there passes in one turn of the loop."""
-    while turnstile._is_at_rest and (turnstile._recorded or turnstile._settled):
+    left = -1
+    while turnstile._is_at_rest and left != (left := len(turnstile._recorded) + len(turnstile._settled)):
         right(turnstile)
         turnstile._is_at_rest = True
 
@@ -51,9 +53,15 @@ def _all_handled(right: Any, bodies: Bodies, error: Any, body: Any) -> Any:
     return right(bodies, error, body)
 
 
+def _holds_nothing(right: Any, missing: Missing, place: int, node: Node) -> bool:
+    """A recorded outcome passes though a call is missing that was made before it."""
+    return False
+
+
 BUGS = (
     Bug("all at once", "outcomes pass though the bodies have not come to rest", ((Turnstile, "turn", _all_at_once),)),
     Bug("order of calls", "recorded outcomes pass in the order of the calls", ((Turnstile, "recorded", _new_before_recorded),)),
+    Bug("time-outs forgotten", "a time-out decides otherwise when resumed", ((Missing, "holds", _holds_nothing),)),
     Bug("equal effects", "two equal charges are one", ((Bodies, "occurrence", _one_for_all),)),
     Bug("nothing parked", "a changed body charges anew at once", ((Parking, "takes", _never),)),
     Bug("done again", "what is on record is done again", ((Record, "take", _nothing_recorded),)),
@@ -64,6 +72,7 @@ BUGS = (
 HUNTS: dict[str, Callable[[], None]] = {
     "all at once": lambda: cut_everywhere(constructs.waited_for_first),
     "order of calls": lambda: cut_everywhere(constructs.completed_first),
+    "time-outs forgotten": lambda: test_live.test_nobody_is_charged_twice(constructs.charged_after_a_time_out),
     "equal effects": lambda: test_live.test_nobody_is_charged_twice(constructs.charged_equally),
     "nothing parked": lambda: test_live.test_a_changed_body_charges_nobody_anew_before_somebody_says_so(test_live.deploy),
     "done again": lambda: cut_everywhere(constructs.loop),

@@ -15,6 +15,7 @@ from ashore.engine.journal import Journal
 from ashore.engine.live.body import Body, scope_of
 from ashore.engine.live.counting import Counting
 from ashore.engine.live.endings import Broken, kept, outputs_of_body, stored, what_broke
+from ashore.engine.live.missing import Missing
 from ashore.engine.live.parking import PATIENCE, Parking
 from ashore.engine.live.record import Record
 from ashore.engine.live.turnstile import SEEN, Turnstile, wake
@@ -102,11 +103,13 @@ class Bodies:
         self._pumps = pumps
         pumps.stays = True
         self.future = pumps.future
-        self.turnstile = Turnstile(self._parts.machine.keep_order(), pumps, self._passed)
+        self._missing = Missing(self._parts.run, self.record, pumps.later, lambda: self.turnstile.turn())
+        self.turnstile = Turnstile(self._parts.machine.keep_order(), pumps, self._passed, self._missing.holds)
         self.watch = Watch(self._parts.run, pumps.loop, self.means.ports.clock.monotonic)
 
     def close(self) -> None:
         """Nothing more begins."""
+        self._missing.close()
         for timer in (self._timer, self._resting):
             if timer is not None:
                 timer.cancel()
@@ -195,8 +198,9 @@ class Bodies:
         recorded = None if self.record.is_empty else self.record.take(node.invocation, is_body=node.is_body)
         if recorded is not None and machine.recall(node, recorded.events):
             self.turnstile.recorded(recorded.place, node)
+            node.asked = recorded.at
             if node.is_body:
-                self._done.append(scope_of(node))
+                self._is_done(node)
             self._unpark_soon()
             return
         if recorded is not None:
@@ -442,7 +446,12 @@ class Bodies:
         self.record = record
         for node in self.graph.nodes:
             if record.take(node.invocation, is_body=node.is_body) is not None and node.is_body and node.state >= DONE:
-                self._done.append(scope_of(node))
+                self._is_done(node)
+
+    def _is_done(self, node: Node) -> None:
+        """A sub-run has its outcome on record: its body does not run again."""
+        self._done.append(scope_of(node))
+        self.record.is_done(scope_of(node))
 
     def orphans(self) -> tuple[InvocationId, ...]:
         """What is on record and was not asked for in this life, now that the bodies have ended by themselves. It is told."""

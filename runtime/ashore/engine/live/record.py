@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple, TypeGuard
 
@@ -29,6 +30,16 @@ class Recorded(NamedTuple):
     place: int
     """Where its last event stands among those of the run: what has an outcome passes to the bodies in this order."""
     events: tuple[Event, ...]
+    at: float = 0.0
+    """Wall time by then."""
+
+
+class Asked(NamedTuple):
+    """A recorded call that nobody has made again yet."""
+
+    place: int
+    at: float
+    """Wall time by then."""
 
 
 class Record:
@@ -41,15 +52,26 @@ class Record:
         self._failures: dict[InvocationId, Failure] = {}
         self._allowed: set[str] = set()
         self._ended: set[InvocationId] = set()
+        self._unasked: dict[InvocationId, Asked] = {}
+        self._order: deque[InvocationId] = deque()
+        """The recorded calls, in order; those at its head that were made again are dropped when it is looked at."""
+        self._inside: dict[str, list[InvocationId]] = {}
         self.is_empty = True
         """Whether nothing is on record: the run is new."""
+        at = 0.0
         for place, event in enumerate(events):
             self.is_empty = False
+            at = max(at, getattr(event, "ended", 0.0), getattr(event, "at", 0.0))
             if isinstance(event, Invoked):
-                self._calls.update((call.invocation, call) for call in event.calls)
+                for call in event.calls:
+                    self._calls[call.invocation] = call
+                    if call.invocation not in self._unasked:
+                        self._unasked[call.invocation] = Asked(place, at)
+                        self._order.append(call.invocation)
+                    self._inside.setdefault(call.scope, []).append(call.invocation)
             elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
                 before = self._recorded.get(event.invocation)
-                self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,))
+                self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,), at)
             elif isinstance(event, (StepStarted, AttemptFailed, EffectAnswered)) or _is_checkpoint(event):
                 self._attempts.setdefault(event.invocation, []).append(event)
             elif isinstance(event, EffectsAllowed):
@@ -62,6 +84,7 @@ class Record:
 
         A sub-run that has no outcome because of steps that failed in it is not final: its body runs again, to the same end.
         """
+        self._unasked.pop(invocation, None)
         recorded = self._recorded.pop(invocation, None)
         if is_body and recorded is not None and isinstance(recorded.events[-1], StepSkipped):
             self._ended.add(invocation)
@@ -69,7 +92,29 @@ class Record:
         attempts = self._attempts.pop(invocation, ())
         if recorded is None:
             return Recorded(-1, tuple(attempts)) if attempts else None
-        return Recorded(recorded.place, (*attempts, *recorded.events))
+        return Recorded(recorded.place, (*attempts, *recorded.events), recorded.at)
+
+    def missing(self, place: int) -> Asked | None:
+        """The first recorded call before this place that nobody has made again yet."""
+        order = self._order
+        while order and order[0] not in self._unasked:
+            order.popleft()
+        first = self._unasked[order[0]] if order else None
+        return first if first is not None and first.place < place else None
+
+    def miss_no_more(self, place: int) -> list[Call]:
+        """The calls before this place are not waited for any longer; returns them."""
+        missing = [name for name, asked in self._unasked.items() if asked.place < place]
+        for name in missing:
+            del self._unasked[name]
+        return [self._calls[name] for name in missing]
+
+    def is_done(self, scope: str) -> None:
+        """A sub-run is done as a whole: nobody makes its calls again."""
+        scopes = [scope, *(inner for inner in self._inside if inner.startswith(f"{scope}/"))] if scope in self._inside else []
+        for inner in scopes:
+            for name in self._inside.pop(inner, ()):
+                self._unasked.pop(name, None)
 
     def has_call(self, invocation: InvocationId) -> bool:
         """Whether the call is on record."""

@@ -5,7 +5,8 @@ Its rules, all of them:
 * an outcome is *seen* by the bodies when it has passed; before that it is, for them, not there yet;
 * what passes while somebody waits for it wakes them, and nothing else passes before the bodies have come to rest again: however
   many turns of the loop a `gather`, `as_completed` or `asyncio.wait` takes to react, it reacts to the same thing after a crash;
-* recorded outcomes that were asked for pass before new ones, in the order of the log.
+* recorded outcomes that were asked for pass before new ones, in the order of the log;
+* a recorded outcome waits while a call is missing that was made before it: a time-out of the body's own decides as it did then.
 
 The bodies are at rest when the loop has nothing more to do in this turn. While only the run's own task makes calls and waits, that
 needs no look at the loop: it is at rest when it waits. Where the loop does not tell, or others keep it busy, they count as
@@ -75,6 +76,7 @@ class Turnstile:
 
     __slots__ = (
         "_busy",
+        "_holds",
         "_is_at_rest",
         "_is_watching",
         "_passed",
@@ -86,7 +88,11 @@ class Turnstile:
         "rested",
     )
 
-    def __init__(self, settled: deque[Node], turns: Turns, passed: Callable[[Node], None]) -> None:
+    def __init__(
+        self, settled: deque[Node], turns: Turns, passed: Callable[[Node], None], holds: Callable[[int, Node], bool]
+    ) -> None:
+        """`holds(place, node)`: whether a recorded outcome has to wait for calls that were made before it."""
+        self._holds = holds
         self._settled = settled
         self._recorded: list[tuple[int, int, Node]] = []
         self._turns = turns
@@ -137,8 +143,7 @@ class Turnstile:
 
     def turn(self) -> None:
         """Let pass what may."""
-        while self._is_at_rest and (self._recorded or self._settled):
-            node = heappop(self._recorded)[2] if self._recorded else self._settled.popleft()
+        while self._is_at_rest and (node := self._next()) is not None:
             waiters, node.waiters = node.waiters, SEEN
             self._passed(node)
             if waiters and wake(waiters):
@@ -147,6 +152,12 @@ class Turnstile:
                 self._watch()
         if self._is_at_rest and self.rested is not None:
             self.rested()
+
+    def _next(self) -> Node | None:
+        """What passes next, if anything may."""
+        if self._recorded and not self._holds(self._recorded[0][0], self._recorded[0][2]):
+            return heappop(self._recorded)[2]
+        return self._settled.popleft() if self._settled else None
 
     def _watch(self) -> None:
         self._waited = 0
