@@ -63,12 +63,7 @@ class Record:
             self.is_empty = False
             at = max(at, getattr(event, "ended", 0.0), getattr(event, "at", 0.0))
             if isinstance(event, Invoked):
-                for call in event.calls:
-                    self._calls[call.invocation] = call
-                    if call.invocation not in self._unasked:
-                        self._unasked[call.invocation] = Asked(place, at)
-                        self._order.append(call.invocation)
-                    self._inside.setdefault(call.scope, []).append(call.invocation)
+                self._asked(event.calls, Asked(place, at))
             elif isinstance(event, (StepRan, StepFailed, StepSkipped, ElementsRan)):
                 before = self._recorded.get(event.invocation)
                 self._recorded[event.invocation] = Recorded(place, (*before.events, event) if before else (event,), at)
@@ -78,6 +73,14 @@ class Record:
                 self._allowed.add(event.step)
             if isinstance(event, StepFailed):
                 self._failures[event.invocation] = event.failure
+
+    def _asked(self, calls: Iterable[Call], asked: Asked) -> None:
+        for call in calls:
+            self._calls[call.invocation] = call
+            if call.invocation not in self._unasked:
+                self._unasked[call.invocation] = asked
+                self._order.append(call.invocation)
+            self._inside.setdefault(call.scope, []).append(call.invocation)
 
     def take(self, invocation: InvocationId, *, is_body: bool) -> Recorded | None:
         """What is on record of an invocation that a body asks for now.
