@@ -12,7 +12,7 @@ import anyio
 from ashore import runs
 from ashore.catalogue.projector import Projector
 from ashore.driving import Drives
-from ashore.engine import loop
+from ashore.engine import loop, values
 from ashore.engine.journal import Journal
 from ashore.engine.loop import Drive
 from ashore.engine.state import Machine
@@ -229,7 +229,7 @@ BUGS = (
     _bug(
         "event-before-its-blob",
         "a step is recorded as done while its blob is written behind",
-        (loop, "store_large", _store_behind),
+        (values, "store_large", _store_behind),
         (loop, "load_blobs", _load_what_is_stored),
         (runs, "load_blobs", _load_what_is_stored),
     ),

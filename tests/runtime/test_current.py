@@ -322,6 +322,7 @@ async def test_much_is_bounded_and_what_was_dropped_is_counted(rt: Runtime) -> N
 
 async def test_the_streams_are_as_before_when_the_runtime_is_closed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "_count", 0)  # simulated processes of other tests were killed with a runtime open
+    logging.setLogRecordFactory(logging.LogRecord)
     before = sys.stdout, sys.stderr, logging.getLogRecordFactory()
     async with Runtime(home=home):
         assert sys.stdout is not before[0]
