@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"question {question.number}, {row.what}: the must is missed" for question, row in answers if row.gate and row.met == "no"
     ]
     print(*missed, sep="\n", end="\n" if missed else "", file=sys.stderr)
-    return 1 if missed else 0
+    return 1 if missed and not options.check else 0  # a check says that everything runs: it is no timed test
 
 
 def parser() -> argparse.ArgumentParser:
