@@ -105,6 +105,23 @@ async def test_a_plain_value_comes_from_the_handle_that_gave_it(rt: Runtime) -> 
 
 
 @pipeline
+async def joined_and_handed_on() -> int:
+    both = count(await count(3) * 2), count(6)  # one invocation: the second call joins it
+    return await doubled(both[1])
+
+
+@step
+async def doubled(n: int) -> int:
+    return n * 2
+
+
+async def test_a_call_that_takes_handles_only_is_not_flagged_for_what_the_one_before_it_took(rt: Runtime) -> None:
+    result, calls, _, _ = await calls_of(rt, joined_and_handed_on())
+    assert result == 12
+    assert [(call.step, call.given) for call in calls] == [("count", 0), ("count", 1), ("doubled", 0)]
+
+
+@pipeline
 async def of_elements() -> list[float]:
     one, two = await draw(2), await draw(3)
     return list(await total(each([one, two * 2])))

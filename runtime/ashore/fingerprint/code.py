@@ -10,11 +10,11 @@ from __future__ import annotations
 import dis
 import inspect
 from bisect import bisect_left
-from collections.abc import Iterator
 from types import CodeType
 from typing import Any, NamedTuple
 
 from ashore.codec import encode
+from ashore.fingerprint.flow import handlers
 from ashore.ids import hash_id
 
 _FLAGS = (
@@ -61,7 +61,7 @@ def _structure(code: CodeType, reads: set[str]) -> list[Any]:
         [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS],
         list(code.co_varnames[:parameters]),
         steps,
-        [[bisect_left(offsets, at) for at in where] + [how] for where, how in _handlers(code.co_exceptiontable)],
+        [[bisect_left(offsets, at) for at in where] + [how] for where, how in handlers(code.co_exceptiontable)],
     ]
 
 
@@ -84,20 +84,3 @@ def _constant(value: Any, reads: set[str]) -> Any:
     if isinstance(value, CodeType):
         return _structure(value, reads)
     return encode(value)
-
-
-def _handlers(table: bytes) -> Iterator[tuple[tuple[int, int, int], int]]:
-    """Entries of an exception table: (start, end, target) in bytes, depth and kind. The format is CPython's own."""
-    numbers = _varints(table)
-    for start in numbers:
-        length, target, how = next(numbers), next(numbers), next(numbers)
-        yield (start * 2, (start + length) * 2, target * 2), how
-
-
-def _varints(table: bytes) -> Iterator[int]:
-    value = 0
-    for byte in table:
-        value = value << 6 | byte & 0x3F
-        if not byte & 0x40:
-            yield value
-            value = 0

@@ -68,7 +68,6 @@ class Bodies:
         self.graph = parts.graph
         self.means = parts.means
         self.record = Record()
-        self.has_blobs = True
         self._root: Body | None = None
         self.result: Any = None
         """What the run's own body returned, as a template."""

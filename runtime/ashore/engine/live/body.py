@@ -73,6 +73,7 @@ class Body(Wiring):
                 mend="Await every task that makes calls before the pipeline returns, in a TaskGroup for instance",
             )
         self._bodies.touched(self)
+        self._is_of_its_own = False
         return super().called(bound)
 
     async def wait(self, handle: Handle[Any]) -> Any:
@@ -210,7 +211,6 @@ class Body(Wiring):
 
     def _added(self, node: Node, identity: InvocationId) -> None:
         if self._is_of_its_own:
-            self._is_of_its_own = False
             node.given = len(self.given) if node.scope == self.given.scope else 0  # a wired sub-run's own constants are none of it
         node.body = self
         self.pending += 1

@@ -107,11 +107,6 @@ class Turnstile:
         """Whether only the run's own task has made calls and waited so far."""
 
     @property
-    def is_replaying(self) -> bool:
-        """Whether recorded outcomes that were asked for have not passed yet."""
-        return bool(self._recorded)
-
-    @property
     def is_at_rest(self) -> bool:
         """Whether the bodies wait, and nothing is on its way to them."""
         return self._is_at_rest and not self._recorded and not self._settled
