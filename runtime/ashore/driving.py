@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -130,11 +130,9 @@ class Drives:
     async def _new_drive(
         self, prepared: Prepared, key: str = "", arrivals: Arrivals | None = None, fork: Fork | None = None
     ) -> Drive:
-        graph, entrance = wired(prepared, self._replaced), prepared.entrance
+        graph, entrance = await self._wired(prepared), prepared.entrance
         if fork is not None and fork.without_effects:
             refuse_effects(graph.works())
-        await self._means.supplies.check(graph.works())
-        self._means.gate.check(graph.nodes)
         owner, environment = await self._introduce(graph)
         run = new_run_id(self._stack.ports.random.token(RUN_TOKEN_SIZE))
         drive = self._drive(run, graph, without_effects=fork is not None and fork.without_effects)
@@ -262,35 +260,43 @@ class Drives:
         me = await event_log.own()
         if owner != me and await event_log.is_alive(owner):
             return None
-        place, mine = (self._stack.home.path, run_id), object()
-        if _driven_here.setdefault(place, mine) is not mine:
-            return None
-        try:
+        with self._reserved(run_id) as is_ours:
+            if not is_ours:
+                return None
             if answers is None and owner != me and is_poisonous(history.events):
                 await self._hold(run_id, owner, quarantined(run_id, history.events, self._stack.ports.clock.now()))
                 return None
             prepared = prepared_again(work, history.started)
-            graph = wired(prepared, self._replaced)
-            await self._means.supplies.check(graph.works())
-            self._means.gate.check(graph.nodes)
+            graph = await self._wired(prepared)
             if await self._claim_run(run_id, owner, me, answers or ()):
                 return await self._resume_run(run_id, prepared, graph)
-        finally:
-            if _driven_here.get(place) is mine:
-                del _driven_here[place]
         return None
+
+    @contextmanager
+    def _reserved(self, run_id: RunId) -> Iterator[bool]:
+        """Keep every other runtime of this process from driving a run meanwhile; whether none of them does."""
+        place, mine = (self._stack.home.path, run_id), object()
+        try:
+            yield _driven_here.setdefault(place, mine) is mine
+        finally:
+            if _driven_here.get(place) is mine:  # else a drive stands there by now
+                del _driven_here[place]
+
+    async def _wired(self, prepared: Prepared) -> Graph:
+        """The graph of a call, with all that its steps ask of this runtime. Raises `GraphError` for what it cannot give."""
+        graph = wired(prepared, self._replaced)
+        await self._means.supplies.check(graph.works())
+        self._means.gate.check(graph.nodes)
+        return graph
 
     async def redo(self, run_id: RunId, work: Work[Any, Any], history: History, redone: Redone) -> Run[Any] | None:
         """Go on with a run that has ended; None if somebody was first. Raises `GraphError` if it cannot go on."""
         assert history.started is not None
-        place, mine = (self._stack.home.path, run_id), object()
-        if _driven_here.setdefault(place, mine) is not mine:
-            return None
-        try:
+        with self._reserved(run_id) as is_ours:
+            if not is_ours:
+                return None
             prepared = prepared_again(work, history.started)
-            graph = wired(prepared, self._replaced)
-            await self._means.supplies.check(graph.works())
-            self._means.gate.check(graph.nodes)
+            graph = await self._wired(prepared)
             refuse_redoing(graph, history, redone)
             topic = run_id.encode()
             entries = (Entry(RunSpace.OPEN_RUNS, topic, redone.owner),)
@@ -300,9 +306,6 @@ class Drives:
                 return None
             await self._stack.log.durable(judged.position)
             return await self._resume_run(run_id, prepared, graph)
-        finally:
-            if _driven_here.get(place) is mine:
-                del _driven_here[place]
 
     async def _hold(self, run_id: RunId, owner: bytes, held: Held) -> None:
         """Take a run over from a dead owner only to hold it."""
